@@ -1,0 +1,57 @@
+"""Keypoints: what a skill remembers of them, and what is found of them in one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kalm_core.se3 import Array
+
+
+@dataclass(frozen=True)
+class ReferenceKeypoints:
+    """The distilled keypoints K in the reference image (section II-C).
+
+    Attributes:
+        positions: (K, 3) float64 [m] in the base frame of the reference image.
+        features: name of feature extractor -> (K, C) float32 unit vectors at the keypoints.
+        neighbor_features: name -> (K, N', C) float32 unit vectors at the group-matching neighbours.
+        neighbor_positions: (K, N', 3) float64 [m] positions of those neighbours.
+        consistency: (K,) share of demonstrations in which each was found (Φ, equation 2).
+        min_score: (K,) lowest score at which each was found in a demonstration.
+    """
+
+    positions: Array
+    features: dict[str, NDArray[np.float32]]
+    neighbor_features: dict[str, NDArray[np.float32]]
+    neighbor_positions: Array
+    consistency: Array
+    min_score: Array
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+@dataclass(frozen=True)
+class DetectedKeypoints:
+    """The keypoints of a skill in one image; those not found are present but not `found`.
+
+    Attributes:
+        positions: (K, 3) float64 [m] in the base frame; NaN where not found.
+        found: (K,) bool; False is the paper's Null.
+        score: (K,) best score φ* in [-1, 1] (equation 1), also where not found.
+    """
+
+    positions: Array
+    found: NDArray[np.bool_]
+    score: Array
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def center(self) -> Array:
+        """The (3,) mean position [m] of the keypoints that were found."""
+        return np.asarray(self.positions[self.found].mean(axis=0))
