@@ -7,7 +7,7 @@ from typing import ClassVar
 
 
 class Outcome(IntEnum):
-    """How a goal ended. The numbers are those of `kalm_interfaces/msg/Outcome` (a test compares)."""
+    """How a goal ended; the numbers are those of `kalm_interfaces/msg/Outcome`."""
 
     SUCCEEDED = 0
     CANCELLED = 1

@@ -66,3 +66,33 @@ class EndEffectorTrajectory:
     def tool_points(self, points_ee: Array) -> Array:
         """Return (N, M, 3) positions of (M, 3) tool-frame points [m] along the trajectory."""
         return np.stack([transform_points(T, points_ee) for T in self.T_base_ee])
+
+
+@dataclass(frozen=True)
+class JointPath:
+    """Timed arm positions for free motion, at full speed.
+
+    Attributes:
+        positions: (N, 7) fr3_joint1..7 [rad].
+        stamps: (N,) times from the start [s], the first 0, strictly increasing.
+    """
+
+    positions: Array
+    stamps: Array
+
+    def __post_init__(self) -> None:
+        n = len(self.stamps)
+        if n < 2 or self.positions.shape != (n, 7):
+            raise GoalError(
+                f"a joint path has positions of shape {self.positions.shape} and {n} stamps; "
+                "expected (N, 7) and N >= 2"
+            )
+        if not (np.isfinite(self.positions).all() and np.isfinite(self.stamps).all()):
+            raise GoalError("a joint path holds values that are not finite")
+        if (np.diff(self.stamps) <= 0).any():
+            raise GoalError("the stamps of a joint path do not increase strictly")
+
+    @property
+    def duration(self) -> float:
+        """Time of the last position [s]."""
+        return float(self.stamps[-1])
