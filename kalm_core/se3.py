@@ -48,7 +48,8 @@ def invert_pose(pose: ArrayLike) -> Array:
 def transform_points(pose: ArrayLike, points: ArrayLike) -> Array:
     """Map (..., 3) points [m] by one (4, 4) pose; NaN stays NaN."""
     pose = np.asarray(pose, dtype=np.float64)
-    return np.asarray(points, dtype=np.float64) @ pose[:3, :3].T + pose[:3, 3]
+    moved: Array = np.asarray(points, dtype=np.float64) @ pose[:3, :3].T + pose[:3, 3]
+    return moved
 
 
 def rotation_about_z(angle: float) -> Array:
