@@ -1,0 +1,1 @@
+"""Measurements: every module is a command that writes one file in `benchmarks/results/`."""

@@ -1,0 +1,49 @@
+"""Make `docs/benchmarks.md` from the files in `benchmarks/results/`.
+
+Run it with `make docs`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import RESULTS_FOLDER
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+HEAD = """# Measurements
+
+Made by `make docs` from `benchmarks/results/*.json`; do not edit. Every figure was measured in the
+simulated laboratory, on the machine named with it; none on a real arm. Intervals are 95 %
+(Wilson for shares).
+"""
+
+
+def section(results: dict[str, Any]) -> str:
+    """Return one results file as Markdown."""
+    lines = [
+        f"## {results['name']}",
+        "",
+        f"`{results['command']}`, {results['seconds']:.0f} s on {results['machine']}, "
+        f"commit {results['commit']}.",
+        "",
+        "| id | value | n | 95 % | note |",
+        "|---|---|---|---|---|",
+    ]
+    for row in results["rows"]:
+        value = "not measured" if row["value"] is None else f"{row['value']:.4g} {row['unit']}"
+        interval = "" if row["low"] is None else f"{row['low']:.3g} to {row['high']:.3g}"
+        lines.append(f"| `{row['id']}` | {value} | {row['n']} | {interval} | {row['note']} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Write the page."""
+    files = sorted(p for p in RESULTS_FOLDER.glob("*.json") if not p.name.endswith(".small.json"))
+    sections = [section(json.loads(path.read_text())) for path in files]
+    PAGE.write_text("\n\n".join([HEAD.strip(), *sections]) + "\n")
+
+
+if __name__ == "__main__":
+    main()

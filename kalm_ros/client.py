@@ -1,0 +1,144 @@
+"""An operator's client of the graph: call an action or a service and wait, read a topic once.
+
+The demo, the scripted demonstrator and the benchmarks use it. It knows no more of the suite than
+any other rclpy program: names, types, messages.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from action_msgs.msg import GoalStatus
+from rclpy.action import ActionClient
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+
+from kalm_core.errors import KalmError
+
+WAIT_FOR_SERVER = 60.0
+"""How long a server may take to appear on the graph [s, wall]."""
+
+
+class ClientError(KalmError):
+    """The graph did not answer: a node is absent, or an answer is overdue."""
+
+
+class GraphClient:
+    """A node with its own executor thread, for programs that think in calls, not in callbacks.
+
+    Use it as a context manager, or call `close`.
+    """
+
+    def __init__(self, name: str = "kalm_client") -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self.node = Node(name, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+        self._actions: dict[str, ActionClient] = {}
+
+    def __enter__(self) -> GraphClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._executor.shutdown()
+        self._thread.join(timeout=5.0)
+        for client in self._actions.values():
+            client.destroy()
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self._context)
+
+    def send_goal(
+        self, name: str, kind: Any, goal: Any, on_feedback: Callable[[Any], None] | None = None
+    ) -> Any:
+        """Send a goal and return its handle once the server has taken it.
+
+        Raises:
+            ClientError: no server of that name appears, or it refuses the goal.
+        """
+        client = self._actions.get(name)
+        if client is None:
+            client = self._actions[name] = ActionClient(self.node, kind, name)
+        if not client.wait_for_server(timeout_sec=WAIT_FOR_SERVER):
+            raise ClientError(f"no action server {name} within {WAIT_FOR_SERVER:.0f} s", "start it")
+        forward = None if on_feedback is None else lambda message: on_feedback(message.feedback)
+        handle = self.wait(client.send_goal_async(goal, feedback_callback=forward), 30.0, name)
+        if not handle.accepted:
+            raise ClientError(f"{name} refused the goal")
+        return handle
+
+    def call_action(
+        self,
+        name: str,
+        kind: Any,
+        goal: Any,
+        timeout: float,
+        on_feedback: Callable[[Any], None] | None = None,
+    ) -> Any:
+        """Send a goal, wait for its end and return its result message.
+
+        A goal that outlasts `timeout` [s, wall] is cancelled before `ClientError` is raised, and so
+        is one whose caller is interrupted.
+        """
+        handle = self.send_goal(name, kind, goal, on_feedback)
+        try:
+            return self.wait(handle.get_result_async(), timeout, name).result
+        except (ClientError, KeyboardInterrupt):
+            if handle.status in (GoalStatus.STATUS_ACCEPTED, GoalStatus.STATUS_EXECUTING):
+                self.wait(handle.cancel_goal_async(), 10.0, f"cancelling {name}")
+            raise
+
+    def call_service(self, name: str, kind: Any, request: Any, timeout: float = 30.0) -> Any:
+        """Call a service and return its response."""
+        client = self.node.create_client(kind, name)
+        try:
+            if not client.wait_for_service(timeout_sec=WAIT_FOR_SERVER):
+                raise ClientError(f"no service {name} within {WAIT_FOR_SERVER:.0f} s", "start it")
+            return self.wait(client.call_async(request), timeout, name)
+        finally:
+            self.node.destroy_client(client)
+
+    def read_topic(
+        self,
+        name: str,
+        kind: Any,
+        timeout: float = 10.0,
+        qos: QoSProfile = qos_profile_sensor_data,
+    ) -> Any:
+        """Return the next message on a topic."""
+        arrived = threading.Event()
+        messages: list[Any] = []
+
+        def keep(message: Any) -> None:
+            messages.append(message)
+            arrived.set()
+
+        subscription = self.node.create_subscription(kind, name, keep, qos)
+        try:
+            if not arrived.wait(timeout):
+                raise ClientError(f"nothing on {name} within {timeout:.0f} s", "is its node up?")
+            return messages[0]
+        finally:
+            self.node.destroy_subscription(subscription)
+
+    @staticmethod
+    def wait(future: Any, timeout: float, what: str) -> Any:
+        """Wait for a future that the executor's thread completes."""
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        end = time.monotonic() + timeout
+        while not done.wait(0.1):  # short waits keep Ctrl-C alive
+            if time.monotonic() > end:
+                raise ClientError(f"{what} gave no answer within {timeout:.0f} s")
+        return future.result()
