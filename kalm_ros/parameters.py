@@ -1,0 +1,138 @@
+"""ROS parameters from settings classes: declared once, with description and range, read once.
+
+A nested settings class becomes a dotted name (`robot.host`). Parameters are read-only: a node is
+configured when it starts, and a goal never meets half-changed settings.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import annotated_types
+from pydantic.fields import FieldInfo
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+
+from kalm_core.settings import Settings, parse_settings
+
+S = TypeVar("S", bound=Settings)
+
+LARGEST_FLOAT = 1.7976931348623157e308
+LARGEST_INTEGER = 2**63 - 1
+ROS_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides")
+
+
+def flat_fields(cls: type[Settings], prefix: str = "") -> Iterator[tuple[str, FieldInfo, Any]]:
+    """Yield (dotted name, field, default value) of every plain field of a settings class."""
+    for name, field in cls.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Settings):
+            yield from flat_fields(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field, field.get_default(call_default_factory=True)
+
+
+def declare_settings(node: Node, cls: type[S]) -> S:
+    """Declare the parameters of `cls` on a node and return the settings they hold.
+
+    Args:
+        node: made with `automatically_declare_parameters_from_overrides=True`, so that every value
+            that was given is known, a misspelt one too.
+        cls: the settings class; its defaults serve where nothing was given.
+
+    Raises:
+        ConfigError: a parameter is unknown, of another type or out of range; all are named.
+    """
+    fields = {name: (field, default) for name, field, default in flat_fields(cls)}
+    given = {
+        name: parameter.value
+        for name, parameter in node.get_parameters_by_prefix("").items()
+        if name.split(".")[0] not in ROS_OWN
+    }
+    values = {
+        name: _from_parameter(fields[name][0].annotation, value) if name in fields else value
+        for name, value in given.items()
+    }
+    settings = parse_settings(cls, _nested(values), f"node {node.get_name()}")
+    for name in given:
+        node.undeclare_parameter(name)
+    for name, (field, _) in fields.items():
+        value: Any = settings
+        for part in name.split("."):
+            value = getattr(value, part)
+        node.declare_parameter(name, _to_value(value), describe(name, field), ignore_override=True)
+    return settings
+
+
+def describe(name: str, field: FieldInfo) -> ParameterDescriptor:
+    """Return the descriptor of a field: description, range or choices, read-only."""
+    descriptor = ParameterDescriptor(name=name, description=field.description or "", read_only=True)
+    low = high = None
+    for limit in field.metadata:
+        if isinstance(limit, annotated_types.Ge):
+            low = limit.ge
+        elif isinstance(limit, annotated_types.Gt):
+            low = limit.gt
+        elif isinstance(limit, annotated_types.Le):
+            high = limit.le
+        elif isinstance(limit, annotated_types.Lt):
+            high = limit.lt
+    kind = _plain_type(field.annotation)
+    if get_origin(kind) is Literal:
+        choices = ", ".join(str(choice) for choice in get_args(kind))
+        descriptor.additional_constraints = f"one of: {choices}"
+    elif (low, high) != (None, None) and kind is float:
+        descriptor.floating_point_range = [
+            FloatingPointRange(
+                from_value=-LARGEST_FLOAT if low is None else float(low),  # type: ignore[arg-type]
+                to_value=LARGEST_FLOAT if high is None else float(high),  # type: ignore[arg-type]
+            )
+        ]
+    elif (low, high) != (None, None) and kind is int:
+        descriptor.integer_range = [
+            IntegerRange(
+                from_value=-LARGEST_INTEGER if low is None else int(low),  # type: ignore[call-overload]
+                to_value=LARGEST_INTEGER if high is None else int(high),  # type: ignore[call-overload]
+            )
+        ]
+    return descriptor
+
+
+def _plain_type(kind: Any) -> Any:
+    """Return X of `X | None`, and any other type as it is."""
+    if get_origin(kind) in (Union, types.UnionType):
+        parts = [part for part in get_args(kind) if part is not type(None)]
+        return parts[0] if len(parts) == 1 else kind
+    return kind
+
+
+def _from_parameter(kind: Any, value: Any) -> Any:
+    """Turn a ROS parameter's value into what the settings class takes."""
+    if value == "" and _plain_type(kind) is not kind:
+        return None  # ROS parameters have no null: an empty text says "not set"
+    return list(value) if hasattr(value, "tolist") else value
+
+
+def _to_value(value: Any) -> Any:
+    """Turn a setting into what a ROS parameter can hold."""
+    if value is None:
+        return ""
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, (tuple, list)) else value
+
+
+def _nested(values: dict[str, Any]) -> dict[str, Any]:
+    """Turn dotted names into nested dictionaries."""
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        *folders, leaf = name.split(".")
+        branch = tree
+        for folder in folders:
+            child = branch.setdefault(folder, {})
+            branch = child if isinstance(child, dict) else branch.setdefault(name, {})
+        branch[leaf] = value
+    return tree

@@ -1,0 +1,45 @@
+"""How every node's process starts and ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.node import Node
+
+from kalm_core.errors import KalmError
+
+THREADS = 8
+"""A goal keeps a thread for as long as it runs; cancels, timers and subscriptions need others."""
+
+BAD_START = 2
+"""Exit status of a node that could not start."""
+
+
+def run_node(make: Callable[[], Node]) -> int:
+    """Make a node, serve it until the process is told to end, and return the exit status.
+
+    A node that cannot start says so in one line and ends with status 2. A node that holds
+    something which must be released gives it back in `destroy_node`.
+    """
+    rclpy.init()
+    node = None
+    status = 0
+    try:
+        node = make()
+        executor = MultiThreadedExecutor(num_threads=THREADS)
+        executor.add_node(node)
+        node.get_logger().info("ready")
+        executor.spin()
+    except KalmError as error:
+        print(f"{make.__name__}: {error}", file=sys.stderr)
+        status = BAD_START
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass  # the ordinary ways to end
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return status

@@ -1,0 +1,64 @@
+"""Every test gets a private ROS graph: an own domain on this machine, an own context."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 100))
+
+rclpy = pytest.importorskip("rclpy", reason="run `. tools/env.sh` first")
+pytest.importorskip("kalm_interfaces", reason="run `make setup` and `. tools/env.sh` first")
+
+from rclpy.executors import MultiThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+
+
+class Graph:
+    """Nodes of one test, served by one executor in a thread."""
+
+    def __init__(self) -> None:
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.executor = MultiThreadedExecutor(num_threads=8, context=self.context)
+        self.nodes: list[Node] = []
+        self._thread = threading.Thread(target=self.executor.spin, daemon=True)
+        self._thread.start()
+
+    def add(self, node: Node) -> Node:
+        self.nodes.append(node)
+        self.executor.add_node(node)
+        return node
+
+    def make(self, name: str, **parameters: object) -> Node:
+        """A bare node with parameters as if a file had given them."""
+        overrides = [
+            rclpy.Parameter(key.replace("__", "."), value=v) for key, v in parameters.items()
+        ]
+        return self.add(
+            Node(
+                name,
+                context=self.context,
+                parameter_overrides=overrides,
+                automatically_declare_parameters_from_overrides=True,
+            )
+        )
+
+    def close(self) -> None:
+        self.executor.shutdown(timeout_sec=5.0)
+        self._thread.join(timeout=5.0)
+        for node in self.nodes:
+            node.destroy_node()
+        rclpy.try_shutdown(context=self.context)
+
+
+@pytest.fixture
+def graph() -> Iterator[Graph]:
+    made = Graph()
+    yield made
+    made.close()
