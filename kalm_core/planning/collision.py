@@ -1,0 +1,165 @@
+"""Is a posture of the arm free of collisions with itself and with obstacles?"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kalm_core.errors import BackendUnavailableError
+from kalm_core.planning import fr3_limits
+from kalm_core.planning.contacts import ContactFinder
+from kalm_core.planning.obstacles import Obstacles, no_obstacles
+from kalm_core.planning.robot_model import BASE_FRAME, RobotModel
+from kalm_core.se3 import Array
+
+GROUP = "arm"
+FLANGE = "fr3_link8"
+_VOXELS, _FLOOR = "voxels", "floor"
+
+
+class CollisionScene:
+    """The arm among obstacles, checked by roboplan. Not safe to share between threads.
+
+    A posture counts as free only when the check said so: an exception in a check means "not free",
+    and its text is kept in `failures`.
+
+    Attributes:
+        scene: roboplan's scene, for its planners; group "arm" has the limits of `fr3_limits`.
+        obstacles: those that are in the scene now.
+        failures: texts of the checks that ended in an exception.
+    """
+
+    def __init__(self, model: RobotModel, urdf_text: str) -> None:
+        try:
+            from roboplan import core
+        except ModuleNotFoundError as error:
+            raise BackendUnavailableError(
+                "roboplan is not installed", "install roboplan or choose another planning backend"
+            ) from error
+        self._core: Any = core
+        self._model = model
+        self._finder = ContactFinder(urdf_text, model.urdf.parent)
+        meshes = [str(model.urdf.parent)]
+        self.scene: Any = core.Scene(
+            "kalm", core.loadUrdfSceneDescriptionFromXml(urdf_text, meshes)
+        )
+        self.scene.addGroupFromChain(GROUP, BASE_FRAME, FLANGE)
+        self.scene.allowAdjacentLinkCollisions()
+        self.scene.setCollisions(self._finder.allowed, False)
+        _set_limits(core, self.scene, model)
+        self._filters: dict[float, Any] = {}
+        self.obstacles = no_obstacles()
+        self.failures: list[str] = []
+        self.gripper = 0.0
+        self.set_gripper(0.0)
+
+    def set_gripper(self, opening: float) -> None:
+        """Set the opening between the fingers [m] for all later checks."""
+        self.gripper = float(np.clip(opening, 0.0, 0.08))
+        self.scene.setJointPositions(self._full(np.zeros(7)))
+
+    def set_obstacles(self, obstacles: Obstacles) -> None:
+        """Replace all obstacles. The base link, which cannot move, is not checked against them."""
+        for name, present in (
+            (_VOXELS, len(self.obstacles) > 0),
+            (_FLOOR, self.obstacles.floor is not None),
+        ):
+            if present:
+                self.scene.removeGeometry(name)
+        grey = np.array([0.5, 0.5, 0.5, 1.0])
+        if len(obstacles):
+            size = obstacles.voxel_size
+            rest = np.tile([size, 1.0, 0.5], (len(obstacles), 1))
+            tree = self._core.OcTree(list(np.hstack([obstacles.centers, rest])), size)
+            self.scene.addOcTreeGeometry(_VOXELS, "universe", tree, np.eye(4), grey)
+            self.scene.setCollisions(_VOXELS, BASE_FRAME, False)
+        if obstacles.floor is not None:
+            pose = np.eye(4)
+            pose[2, 3] = obstacles.floor - 0.5
+            box = self._core.Box(6.0, 6.0, 1.0)
+            self.scene.addBoxGeometry(_FLOOR, "universe", box, pose, grey)
+            self.scene.setCollisions(_FLOOR, BASE_FRAME, False)
+            if len(obstacles):
+                self.scene.setCollisions(_FLOOR, _VOXELS, False)
+        self.obstacles = obstacles
+        self._finder.set_obstacles(obstacles)
+
+    def _full(self, q: Array) -> Array:
+        return np.append(q, self.gripper / 2)
+
+    def _collides(self, q: Array) -> bool:
+        return bool(self.scene.hasCollisions(self._full(q)))
+
+    def free(self, q: Array) -> bool:
+        """Tell whether the arm at joints q (7,) [rad] touches neither itself nor an obstacle."""
+        try:
+            return self._model.within_limits(q) and not self._collides(q)
+        except Exception as error:  # fail closed: what cannot be checked is not free
+            self.failures.append(f"{type(error).__name__}: {error}")
+            return False
+
+    def first_blocked(self, path: Array, step: float) -> Array | None:
+        """Return the first posture (7,) of a path (N, 7) that is not free; None when all are.
+
+        Between the postures it checks so densely that no joint moves more than `step` [rad].
+        """
+        previous = path[0]
+        for posture in path:
+            pieces = max(1, int(np.ceil(np.abs(posture - previous).max() / step)))
+            for k in range(1, pieces + 1):
+                q = previous + (posture - previous) * (k / pieces)
+                if not self.free(q):
+                    return np.asarray(q)
+            previous = posture
+        return None
+
+    def robot_points(self, points: Array, q: Array, padding: float) -> NDArray[np.bool_]:
+        """Return (N,) True for points (N, 3) [m] within `padding` [m] of the arm at joints q."""
+        if padding not in self._filters:
+            options = self._core.RobotBodyFilterOptions(padding, num_threads=1)
+            self._filters[padding] = self._core.RobotBodyFilter(self.scene, options)
+        points = np.ascontiguousarray(points, dtype=np.float64)
+        return np.asarray(self._filters[padding].computeMask(self._full(q), points), dtype=bool)
+
+    def explain(self, q: Array) -> str:
+        """Say in plain words what the arm touches at joints q, after `free` said no."""
+        outside = np.flatnonzero((q < self._model.lower) | (q > self._model.upper))
+        if len(outside):
+            j = outside[0]
+            return (
+                f"joint {j + 1} at {q[j]:.2f} rad is outside its limits "
+                f"{self._model.lower[j]:.2f} to {self._model.upper[j]:.2f}"
+            )
+        contact = self._finder.first_contact(q, self.gripper)
+        if contact is not None:
+            return contact
+        return f"the check failed ({self.failures[-1]})" if self.failures else "contact not located"
+
+
+def _set_limits(core: Any, scene: Any, model: RobotModel) -> None:
+    """Give roboplan's scene the joint limits; it reads them only from a file."""
+    rows = zip(
+        fr3_limits.JOINT_NAMES,
+        model.lower,
+        model.upper,
+        fr3_limits.velocity(),
+        fr3_limits.acceleration(),
+        strict=True,
+    )
+    text = "joint_limits:\n" + "".join(
+        f"  {name}:\n    min_position: [{low}]\n    max_position: [{high}]\n"
+        f"    max_velocity: [{velocity}]\n    max_acceleration: [{acceleration}]\n"
+        for name, low, high, velocity, acceleration in rows
+    )
+    handle, name = tempfile.mkstemp(suffix=".yaml", prefix="kalm_limits_")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        scene.importJointLimitsFromConfig(core.loadJointLimitsConfig(name))
+    finally:
+        Path(name).unlink()

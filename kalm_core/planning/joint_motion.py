@@ -1,0 +1,147 @@
+"""A collision-free, timed joint motion between two postures: RRT-Connect, shortcuts, TOPP-RA."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field
+
+from kalm_core.errors import KalmError, NoFeasibleTrajectoryError
+from kalm_core.planning import fr3_limits
+from kalm_core.planning.collision import GROUP, CollisionScene
+from kalm_core.se3 import Array
+from kalm_core.settings import Settings
+from kalm_core.trajectory import JointPath
+
+
+class JointMotionSettings(Settings):
+    """How the free motion between two postures is searched and timed."""
+
+    edge_step: float = Field(
+        0.01, gt=0.0, le=0.05, description="distance of collision checks along a motion [rad]"
+    )
+    max_connection: float = Field(
+        1.0, gt=0.0, le=5.0, description="longest edge of the search tree [rad]"
+    )
+    max_nodes: int = Field(4000, ge=10, le=200000, description="size at which the search gives up")
+    max_seconds: float = Field(3.0, gt=0.0, le=60.0, description="time to search [s]")
+    shortcuts: int = Field(200, ge=0, le=5000, description="attempts to cut a corner")
+    speed: float = Field(
+        0.95, gt=0.0, le=1.0, description="share of the arm's velocity and acceleration limits"
+    )
+    sample_period: float = Field(
+        0.03, ge=0.005, le=0.1, description="time between the positions of a motion [s]"
+    )
+    seed: int = Field(0, ge=0, description="of the search; the same seed finds the same motion")
+
+
+class SearchError(NoFeasibleTrajectoryError):
+    """No collision-free joint motion was found between two postures."""
+
+
+def joint_path_to(
+    scene: CollisionScene,
+    q_start: Array,
+    q_goal: Array,
+    settings: JointMotionSettings | None = None,
+) -> JointPath:
+    """Plan from joints q_start (7,) to q_goal (7,) [rad] among the scene's obstacles.
+
+    Returns:
+        The motion at rest at both ends, within the limits of `fr3_limits`, checked for collisions
+        once more after timing.
+
+    Raises:
+        SearchError: an end touches something, or no way was found.
+    """
+    settings = settings or JointMotionSettings()
+    for name, q in (("present posture", q_start), ("goal posture", q_goal)):
+        if not scene.free(q):
+            raise SearchError(f"the {name} is not free: {scene.explain(q)}")
+    if np.abs(q_goal - q_start).max() < 1e-3:
+        return JointPath(np.stack([q_start, q_goal]), np.array([0.0, settings.sample_period]))
+    return timed(scene, _search(scene, q_start, q_goal, settings), settings)
+
+
+def _search(
+    scene: CollisionScene, q_start: Array, q_goal: Array, settings: JointMotionSettings
+) -> Array:
+    """Return (N, 7) corners of a collision-free path: RRT-Connect (Kuffner and LaValle 2000)."""
+    from roboplan import core, rrt
+
+    if scene.first_blocked(np.stack([q_start, q_goal]), settings.edge_step) is None:
+        return np.stack([q_start, q_goal])
+    names = list(fr3_limits.JOINT_NAMES)
+    search = rrt.RRT(
+        scene.scene,
+        rrt.RRTOptions(
+            group_name=GROUP,
+            max_nodes=settings.max_nodes,
+            max_connection_distance=settings.max_connection,
+            collision_check_step_size=settings.edge_step,
+            max_planning_time=settings.max_seconds,
+            rrt_connect=True,
+        ),
+    )
+    search.setRngSeed(settings.seed)
+    try:
+        path = search.plan(
+            core.JointConfiguration(names, q_start), core.JointConfiguration(names, q_goal)
+        )
+        options = core.PathShortcuttingOptions(
+            group_name=GROUP,
+            max_step_size=settings.edge_step,
+            max_iters=settings.shortcuts,
+            seed=settings.seed,
+        )
+        short = core.PathShortcutter(scene.scene, options).shortcut(path)
+    except Exception as error:  # roboplan reports every failure as RuntimeError
+        raise SearchError(f"the search found no way: {error}") from error
+    return np.stack(short.positions)
+
+
+def timed(scene: CollisionScene, corners: Array, settings: JointMotionSettings) -> JointPath:
+    """Time the straight joint segments between corners (N, 7) with TOPP-RA, checked again.
+
+    The smooth fit is tried first; where it would touch something the arm stops at every corner.
+
+    Raises:
+        SearchError: not even the path with stops is free.
+    """
+    from roboplan import core, toppra
+
+    path = core.JointPath()
+    path.joint_names = list(fr3_limits.JOINT_NAMES)
+    path.positions = list(corners)
+    timing = toppra.PathParameterizerTOPPRA(scene.scene, GROUP)
+    blocked: Array | None = None
+    for mode in (toppra.SplineFittingMode.Adaptive, toppra.SplineFittingMode.Hermite):
+        options = toppra.TOPPRAOptions(
+            dt=settings.sample_period,
+            mode=mode,
+            velocity_scale=settings.speed,
+            acceleration_scale=settings.speed,
+        )
+        try:
+            trajectory = timing.generate(path, options)
+        except Exception as error:
+            raise SearchError(f"the path could not be timed: {error}") from error
+        stamps, positions = np.asarray(trajectory.times), np.stack(trajectory.positions)
+        keep = np.ones(len(stamps), dtype=bool)
+        if len(stamps) > 2 and stamps[-1] - stamps[-2] < settings.sample_period / 2:
+            keep[-2] = False  # the last period is whatever was left: too short to be a target
+        motion = JointPath(positions[keep], stamps[keep] - stamps[0])
+        blocked = scene.first_blocked(motion.positions, settings.edge_step)
+        if blocked is None:
+            return motion
+    assert blocked is not None
+    raise SearchError(f"the timed motion is not free: {scene.explain(blocked)}")
+
+
+def concatenate(first: JointPath, second: JointPath) -> JointPath:
+    """Return one motion after the other; the second starts where the first ends."""
+    if np.abs(first.positions[-1] - second.positions[0]).max() > 1e-3:
+        raise KalmError("two joint motions do not meet")
+    return JointPath(
+        np.concatenate([first.positions, second.positions[1:]]),
+        np.concatenate([first.stamps, second.stamps[1:] + first.stamps[-1]]),
+    )

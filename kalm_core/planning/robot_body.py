@@ -1,0 +1,54 @@
+"""The arm's solid shape: its URDF with the wrist camera added, for every collision checker."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+from scipy.spatial.transform import Rotation
+
+from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.se3 import Array
+from kalm_core.settings import Settings
+
+CAMERA_LINK = "wrist_camera"
+
+
+class CameraBodySettings(Settings):
+    """The camera in the hand as a box, so that it does not hit what the hand passes."""
+
+    size: tuple[float, float, float] = Field(
+        (0.092, 0.028, 0.028),
+        description="extent along the optical frame's x, y, z; all 0: no camera [m]",
+    )
+    center: tuple[float, float, float] = Field(
+        (0.0, 0.0, -0.012), description="centre of the box in the optical frame [m]"
+    )
+
+
+def body_urdf(
+    urdf: Path, tool_frame: str, camera: CameraBodySettings, hand_eye: HandEyeSettings
+) -> str:
+    """Return the URDF's text with the camera's box fixed to the tool frame."""
+    root = ET.parse(urdf).getroot()
+    if min(camera.size) <= 0:
+        return ET.tostring(root, encoding="unicode")
+    T: Array = hand_eye.T_ee_cam
+    link = ET.SubElement(root, "link", name=CAMERA_LINK)
+    collision = ET.SubElement(link, "collision", name=f"{CAMERA_LINK}_collision")
+    ET.SubElement(collision, "origin", xyz=_text(camera.center), rpy="0 0 0")
+    geometry = ET.SubElement(collision, "geometry")
+    ET.SubElement(geometry, "box", size=_text(camera.size))
+    joint = ET.SubElement(root, "joint", name=f"{CAMERA_LINK}_joint", type="fixed")
+    ET.SubElement(joint, "parent", link=tool_frame)
+    ET.SubElement(joint, "child", link=CAMERA_LINK)
+    # URDF's roll, pitch, yaw turn about the fixed axes
+    rpy = Rotation.from_matrix(T[:3, :3]).as_euler("xyz")
+    ET.SubElement(joint, "origin", xyz=_text(T[:3, 3]), rpy=_text(rpy))
+    return ET.tostring(root, encoding="unicode")
+
+
+def _text(values: Array | tuple[float, ...]) -> str:
+    return " ".join(repr(float(v)) for v in np.asarray(values))
