@@ -1,0 +1,54 @@
+"""Dense features of an RGB-D image, and how a set of them is built by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import Field
+
+from kalm_core.errors import BackendUnavailableError, ConfigError
+from kalm_core.features.extractor import FeatureExtractor as FeatureExtractor
+from kalm_core.features.extractor import unit_rows as unit_rows
+from kalm_core.features.fpfh import FpfhFeature, FpfhSettings
+from kalm_core.features.local import LocalFeature, LocalSettings
+from kalm_core.settings import Settings
+
+FEATURE_NAMES = ("local", "fpfh", "dino")
+"""Names that a configuration may use."""
+
+
+class FeatureSettings(Settings):
+    """Settings of every feature backend."""
+
+    local: LocalSettings = Field(default_factory=LocalSettings, description="of `local`")
+    fpfh: FpfhSettings = Field(default_factory=FpfhSettings, description="of `fpfh`")
+
+
+def make_extractors(
+    names: Iterable[str], settings: FeatureSettings | None = None
+) -> dict[str, FeatureExtractor]:
+    """Build the named extractors.
+
+    Raises:
+        BackendUnavailableError: a known feature is not part of this version.
+        ConfigError: no feature, or an unknown one, is named.
+    """
+    settings = settings or FeatureSettings()
+    extractors: dict[str, FeatureExtractor] = {}
+    for name in names:
+        if name == "local":
+            extractors[name] = LocalFeature(settings.local)
+        elif name == "fpfh":
+            extractors[name] = FpfhFeature(settings.fpfh)
+        elif name in FEATURE_NAMES:
+            raise BackendUnavailableError(
+                f"the feature backend '{name}' is not built into this version",
+                "use local and fpfh, which need no weights",
+            )
+        else:
+            raise ConfigError(
+                f"there is no feature backend '{name}'", f"known are {', '.join(FEATURE_NAMES)}"
+            )
+    if not extractors:
+        raise ConfigError("no feature backend is named", f"known are {', '.join(FEATURE_NAMES)}")
+    return extractors

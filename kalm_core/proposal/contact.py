@@ -1,0 +1,82 @@
+"""Where the gripper works: the moment of contact in a demonstration, and the scene beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from kalm_core.demonstration import Demonstration
+from kalm_core.se3 import Array, invert_pose, transform_points
+
+_HAND_REACH = (0.10, 0.12)  # half size of hand and camera mount across the fingers [m]
+
+
+@dataclass(frozen=True)
+class Contact:
+    """Where a demonstration's tool touched the scene of its first image.
+
+    Attributes:
+        sample: index of the motion sample.
+        position: (3,) tool position [m] in the base frame.
+        distance: from there to the nearest scene point of the first image [m].
+    """
+
+    sample: int
+    position: Array
+    distance: float
+
+
+def scene_points(demonstration: Demonstration) -> NDArray[np.float32]:
+    """Return the (H, W, 3) base-frame points [m] of the first image; NaN where the hand is seen."""
+    points = demonstration.initial.points_base()
+    T_ee_base = invert_pose(demonstration.T_base_ee[0])
+    local = transform_points(T_ee_base, points)
+    with np.errstate(invalid="ignore"):
+        robot = (
+            (np.abs(local[..., 0]) < _HAND_REACH[0])
+            & (np.abs(local[..., 1]) < _HAND_REACH[1])
+            & (local[..., 2] < 0.01)
+        )
+    return np.where(robot[..., None], np.nan, points).astype(np.float32)
+
+
+def find_contact(demonstration: Demonstration, width: float = 0.03) -> Contact | None:
+    """Return where the fingers close on the scene; without closing, where they stay at it.
+
+    Each motion sample is weighted by how close the tool is to the scene (Gaussian of `width` [m])
+    and by how much the gripper closes around that time; when it never closes, by how slowly the
+    tool moves.
+
+    Args:
+        demonstration: the recording.
+        width: of the closeness weight [m].
+
+    Returns:
+        None when the tool never comes near what the first image shows.
+    """
+    points = scene_points(demonstration).reshape(-1, 3)
+    points = points[np.isfinite(points).all(axis=1)][::3].astype(np.float64)
+    if len(points) == 0:
+        return None
+    tool = demonstration.T_base_ee[:, :3, 3]
+    distance = cKDTree(points).query(tool)[0]
+    closeness = np.exp(-((distance / width) ** 2))
+    time = demonstration.stamps
+    closing = np.maximum(-np.gradient(demonstration.gripper, time), 0.0)
+    if demonstration.gripper.max() - demonstration.gripper.min() > 0.005 and closing.max() > 0:
+        # The fingers touch at the end of the closing, hence the later half of the window.
+        activity = np.array(
+            [closing[(time > t - 0.5) & (time <= t + 0.1)].max(initial=0.0) for t in time]
+        )
+        activity = activity / activity.max()
+    else:
+        speed = np.linalg.norm(np.gradient(tool, time, axis=0), axis=1)
+        activity = 1.0 / (1.0 + speed / 0.02)
+    weight = closeness * activity
+    best = int(weight.argmax())
+    if weight[best] < 1e-3:
+        return None
+    return Contact(best, np.asarray(tool[best]), float(distance[best]))
