@@ -74,13 +74,13 @@ class BagFile:
         connections: list[Connection] = [c for c in self._reader.connections if c.topic in topics]
         if not connections:
             return
-        with _damage_of(self.path):
+        with damage_of(self.path):
             for connection, stamp, raw in self._reader.messages(connections, start, stop):
                 yield connection.topic, stamp, raw
 
     def decode(self, topic: str, raw: bytes) -> Any:
         """Return the message, with numpy arrays for its sequences of numbers."""
-        with _damage_of(self.path):
+        with damage_of(self.path):
             return self._reader.deserialize(raw, self.types[topic])
 
 
@@ -102,12 +102,14 @@ def open_bag(path: Path) -> Iterator[BagFile]:
                 "give the folder that `ros2 bag record -o` or the recorder wrote",
             )
         if not (path / METADATA).exists():
+            rescue = f"`kalm demonstrations {path.parent} --rescue` or "
             raise DemonstrationError(
                 f"{path / METADATA} is missing: the recording was not finished",
-                f"run `kalm demonstrations {path.parent} --rescue` or `ros2 bag reindex {path}`",
+                f"run {rescue if files[0].suffix == '.mcap' else ''}`ros2 bag reindex {path}`",
             )
-    reader: AnyReader | None = None
-    with _damage_of(path):
+    for file in storage_files(path):
+        _check_length(file)
+    with damage_of(path):
         reader = AnyReader([path], default_typestore=message_types())
         reader.open()
     try:
@@ -116,8 +118,27 @@ def open_bag(path: Path) -> Iterator[BagFile]:
         reader.close()
 
 
+def _check_length(file: Path) -> None:
+    """Refuse an SQLite file shorter than its header says; SQLite itself may not notice."""
+    if file.suffix != ".db3":
+        return
+    with file.open("rb") as stream:
+        header = stream.read(100)
+    if len(header) == 100 and header[24:28] == header[92:96]:  # else the page count is stale
+        (page,), (pages,) = (
+            struct.unpack_from(">H", header, 16),
+            struct.unpack_from(">I", header, 28),
+        )
+        expected = (65536 if page == 1 else page) * pages
+        if file.stat().st_size < expected:
+            raise DemonstrationError(
+                f"{file} is cut short: it has {file.stat().st_size} bytes of {expected}",
+                "copy it again from where it was recorded",
+            )
+
+
 @contextmanager
-def _damage_of(path: Path) -> Iterator[None]:
+def damage_of(path: Path) -> Iterator[None]:
     """Turn whatever the parser of a damaged file raises into one error naming the file.
 
     A cut file makes a parser fail in many ways (its own errors, struct, zstd, SQLite, Unicode);
@@ -136,6 +157,6 @@ def _damage_of(path: Path) -> Iterator[None]:
         raise DemonstrationError(
             f"{path} ({names}) cannot be read: it is damaged or cut short"
             f" ({type(error).__name__}: {str(error).rstrip('.')})",
-            f"copy it again from where it was recorded, or recover what is readable with "
+            "copy it again from where it was recorded, or recover what is readable of an mcap with "
             f"`kalm demonstrations {path.parent} --rescue`",
         ) from error

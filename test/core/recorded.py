@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +38,11 @@ class Recording:
     seconds: float = 4.0
     still: float = 1.0
     reach: float = 0.2
-    color: Any = None
-    depth_mm: Any = None
     distortion: tuple[float, ...] = (0.0,) * 5
     color_encoding: str = "rgb8"
     padding: int = 0
     bigendian: bool = False
     camera_clock: float = 0.0
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def image_times(self) -> Array:
@@ -214,22 +211,3 @@ def write_foreign_bag(
         for topic, stamp, message in messages:
             writer.write(connections[topic], stamp, serialize(message))
     return folder
-
-
-__all__ = [
-    "HEIGHT",
-    "START",
-    "WIDTH",
-    "Message",
-    "Recording",
-    "camera_info",
-    "header",
-    "image",
-    "joint_state",
-    "nanoseconds",
-    "pose_stamped",
-    "replace",
-    "serialize",
-    "write_bag",
-    "write_foreign_bag",
-]
