@@ -1,0 +1,1 @@
+"""From keypoints to end-effector trajectories (section II-D)."""

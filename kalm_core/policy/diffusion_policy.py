@@ -1,0 +1,96 @@
+"""The paper's policy: diffusion over trajectories, given the keypoints (section II-D)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from kalm_core.keypoints import DetectedKeypoints
+from kalm_core.policy.base import Tensors, check_request
+from kalm_core.policy.condition import condition
+from kalm_core.policy.constellation import Constellation
+from kalm_core.policy.diffusion import denoise
+from kalm_core.policy.encoding import decode
+from kalm_core.policy.network import TrajectoryUNet
+from kalm_core.policy.normalization import Normalizer
+from kalm_core.policy.settings import PolicySettings
+from kalm_core.se3 import Array
+from kalm_core.settings import parse_settings
+from kalm_core.trajectory import EndEffectorTrajectory
+
+_WEIGHTS = "network."
+
+
+@dataclass(frozen=True)
+class TrajectoryPolicy:
+    """A trained denoiser with everything that it needs to serve a new scene.
+
+    Attributes:
+        network: the denoiser, with averaged weights.
+        constellation: the keypoints' usual arrangement; its place in a scene is the frame in which
+            the network predicts.
+        normalizer: from network values to 48 rows in that frame.
+        stamps: (48,) times of the poses [s], the mean of the demonstrations.
+        settings: how it was made.
+    """
+
+    kind: ClassVar[str] = "diffusion"
+
+    network: TrajectoryUNet
+    constellation: Constellation
+    normalizer: Normalizer
+    stamps: Array
+    settings: PolicySettings
+
+    def __len__(self) -> int:
+        return len(self.constellation)
+
+    def sample(
+        self, keypoints: DetectedKeypoints, count: int, seed: int
+    ) -> list[EndEffectorTrajectory]:
+        """Denoise `count` trajectories; the one nearest to their mean comes first.
+
+        See `kalm_core.policy.base.Policy.sample` for the contract.
+        """
+        check_request(self, keypoints, count)
+        T_base_object, fitting = self.constellation.locate(keypoints)
+        told = condition(self.constellation.shape, fitting.positions[None])
+        values = denoise(self.network, told.repeat(count, 1), self.settings.diffusion, seed)
+        values_np = values.double().numpy()
+        distance = np.linalg.norm(values_np - values_np.mean(axis=0), axis=(1, 2))
+        rows = self.normalizer.unnormalize(values_np[np.argsort(distance, kind="stable")])
+        return [decode(r, T_base_object, self.stamps) for r in rows]
+
+    def state(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return weights and statistics as arrays, and the settings as plain values."""
+        weights = {_WEIGHTS + k: v.numpy() for k, v in self.network.state_dict().items()}
+        statistics = {
+            "shape": self.constellation.shape,
+            "mean": self.normalizer.mean,
+            "scale": self.normalizer.scale,
+            "stamps": self.stamps,
+        }
+        return {**weights, **statistics}, self.settings.model_dump(mode="json")
+
+    @staticmethod
+    def from_state(tensors: Tensors, values: dict[str, Any]) -> TrajectoryPolicy:
+        """Make it again from what `state` returned.
+
+        Raises:
+            KeyError, ValueError, RuntimeError, ConfigError: the state is not that of such a policy.
+        """
+        settings = parse_settings(PolicySettings, values, "a stored policy")
+        network = TrajectoryUNet(len(tensors["shape"]), settings.network)
+        weights = {k: torch.from_numpy(v) for k, v in tensors.items() if k.startswith(_WEIGHTS)}
+        network.load_state_dict({k[len(_WEIGHTS) :]: v for k, v in weights.items()})
+        normalizer = Normalizer(tensors["mean"], tensors["scale"])
+        return TrajectoryPolicy(
+            network.eval(),
+            Constellation(tensors["shape"]),
+            normalizer,
+            tensors["stamps"],
+            settings,
+        )

@@ -1,0 +1,241 @@
+"""Approach and execution of a demonstration (section II-A), and what the policy learns of it.
+
+The approach is free motion and is planned anew in every scene; only the execution is learned. It
+starts where the tool last came near the keypoints before the fingers closed, so that a hand that
+wandered over the object first does not teach its wandering.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from kalm_core.demonstration import Demonstration
+from kalm_core.errors import DemonstrationError
+from kalm_core.keypoints import DetectedKeypoints
+from kalm_core.se3 import Array, interpolate_poses, rotation_angle
+from kalm_core.settings import Settings
+from kalm_core.trajectory import POSES, EndEffectorTrajectory
+
+OPEN = 0.08
+"""Command that opens the fingers [m]."""
+CLOSED = 0.0
+"""Command that closes the fingers until they hold something [m]."""
+
+_HELD_BELOW = 0.07  # a constant opening below this is a hand that holds something [m]
+_METRES_PER_RADIAN = 0.1  # how much path a rotation counts for: that of a point 0.1 m off
+_SHORTEST_STEP = 0.005  # between the stamps of two poses [s]
+
+
+class SegmentationSettings(Settings):
+    """Where the execution begins, and what counts as motion."""
+
+    radius: float = Field(
+        0.10, ge=0.02, le=0.5, description="tool to closest keypoint at the execution's start [m]"
+    )
+    finger_travel: float = Field(
+        0.008, ge=0.002, le=0.05, description="least change of opening that is a command [m]"
+    )
+    still_speed: float = Field(
+        0.005, ge=0.0, le=0.1, description="slower than this the tool does not move [m/s]"
+    )
+    still_time: float = Field(
+        0.25, ge=0.05, le=10.0, description="shorter rests are kept as part of the motion [s]"
+    )
+
+
+@dataclass(frozen=True)
+class _Switch:
+    """A change of the gripper's command: when it shows, and where the new opening is reached."""
+
+    stamp: float
+    command: float
+
+
+def execution_part(
+    demonstration: Demonstration,
+    keypoints: DetectedKeypoints,
+    settings: SegmentationSettings | None = None,
+) -> EndEffectorTrajectory:
+    """Cut the execution out of a demonstration, as 48 poses (sections II-A and II-E).
+
+    Rests are cut out of the time axis. The poses lie at even path lengths between the switches
+    of the gripper, and every stretch between two switches gets the same number of poses, so that
+    the fingers close at the same pose in all demonstrations of a task. `stamps` keep the pace of
+    the demonstration, rests left out.
+
+    Args:
+        demonstration: with its motion in the base frame.
+        keypoints: of the skill, in the demonstration's first image.
+        settings: see `SegmentationSettings`; None takes the defaults.
+
+    Returns:
+        48 poses of `fr3_hand_tcp`; `gripper` is a command: 0 from the pose where the fingers
+        closed on something, else 0.08 m.
+
+    Raises:
+        DemonstrationError: no keypoint was found, the tool never comes near them, or it does not
+            move there.
+    """
+    settings = settings or SegmentationSettings()
+    name = demonstration.name
+    if not keypoints.found.any():
+        raise DemonstrationError(f"{name}: none of the {len(keypoints)} keypoints was found in it")
+    initial, switches = gripper_commands(
+        demonstration.stamps, demonstration.gripper, settings.finger_travel
+    )
+    start, end = _cut(demonstration, keypoints, switches, settings.radius)
+    stamps, poses = demonstration.stamps[start:end], demonstration.T_base_ee[start:end]
+    if end - start < 3:
+        raise DemonstrationError(f"{name}: it ends {settings.radius} m from the keypoints")
+    inner = [s for s in switches if stamps[0] < s.stamp < stamps[-1]]
+    before = [s for s in switches if s.stamp <= stamps[0]]
+    command = before[-1].command if before else initial
+
+    pace = _time_without_rests(stamps, poses, settings)
+    if pace[-1] < 2 * _SHORTEST_STEP * POSES:
+        raise DemonstrationError(
+            f"{name}: the tool moves for only {pace[-1]:.2f} s near the keypoints",
+            "record the whole task, or leave this bag out",
+        )
+    commands = np.array([command, *(s.command for s in inner)])
+    borders = np.array([stamps[0], *(s.stamp for s in inner), stamps[-1]])
+    counts = _share(POSES, len(commands))
+    query = np.concatenate(
+        [
+            _even_path(stamps, poses, pace, borders[i], borders[i + 1], n, i == len(counts) - 1)
+            for i, n in enumerate(counts)
+        ]
+    )
+    resampled = np.interp(query, stamps, pace)
+    return EndEffectorTrajectory(
+        interpolate_poses(stamps, poses, query),
+        np.repeat(commands, counts),
+        _strictly_increasing(resampled - resampled[0]),
+    )
+
+
+def gripper_commands(
+    stamps: Array, opening: Array, finger_travel: float
+) -> tuple[float, list[_Switch]]:
+    """Read the commands off a measured opening.
+
+    A command is a change by more than `finger_travel` from the last plateau; it counts from the
+    time when the fingers have arrived, for that is where they hold.
+
+    Args:
+        stamps: (T,) [s].
+        opening: (T,) measured opening [m].
+        finger_travel: least change that is a command [m].
+
+    Returns:
+        The command at the start [m] and the switches after it, in time order.
+    """
+    turns: list[tuple[int, float]] = []
+    low = high = opening[0]
+    state = 0.0  # +1 after opening, -1 after closing, 0 before the first change
+    for i, value in enumerate(opening):
+        low, high = min(low, value), max(high, value)
+        if state >= 0 and value < high - finger_travel:
+            turns.append((i, CLOSED))
+            state, low, high = -1.0, value, value
+        elif state <= 0 and value > low + finger_travel:
+            turns.append((i, OPEN))
+            state, low, high = 1.0, value, value
+    if turns:
+        initial = OPEN if turns[0][1] == CLOSED else CLOSED
+    else:
+        initial = CLOSED if float(np.median(opening)) < _HELD_BELOW else OPEN
+    switches = []
+    for k, (i, command) in enumerate(turns):
+        stop = turns[k + 1][0] if k + 1 < len(turns) else len(opening)
+        stretch = opening[i:stop]
+        target = stretch.min() if command == CLOSED else stretch.max()
+        arrived = i + int(np.argmax(np.abs(stretch - target) <= 0.25 * finger_travel))
+        switches.append(_Switch(float(stamps[arrived]), command))
+    return initial, switches
+
+
+def _cut(
+    demonstration: Demonstration,
+    keypoints: DetectedKeypoints,
+    switches: list[_Switch],
+    radius: float,
+) -> tuple[int, int]:
+    """Return the first sample of the execution and the one after its last."""
+    positions = demonstration.T_base_ee[:, :3, 3]
+    points = keypoints.positions[keypoints.found]
+    distance = np.linalg.norm(positions[:, None] - points[None], axis=-1).min(axis=1)
+    near = distance <= radius
+    if not near.any():
+        raise DemonstrationError(
+            f"{demonstration.name}: the tool stays {distance.min():.3f} m or more from the "
+            f"keypoints, expected {radius} m or less",
+            "check the hand-eye transform and that the bag shows the task",
+        )
+    index = {s: int(np.searchsorted(demonstration.stamps, s.stamp)) for s in switches}
+    closes = [index[s] for s in switches if s.command == CLOSED and near[index[s]]]
+    contact = closes[0] if closes else int(distance.argmin())
+    away = np.flatnonzero(~near[:contact])
+    start = int(away[-1]) if len(away) else 0
+
+    end = len(positions)
+    releases = [index[s] for s in switches if s.command == OPEN and index[s] > contact]
+    if releases and index[switches[-1]] == releases[-1]:
+        # The hand goes home after it has let go; that is not part of the task.
+        gone = np.linalg.norm(positions[releases[-1] :] - positions[releases[-1]], axis=1) > radius
+        end = releases[-1] + int(gone.argmax()) + 1 if gone.any() else end
+    return start, end
+
+
+def _path_steps(poses: Array) -> Array:
+    """Return the (T - 1,) path lengths [m] between successive poses, rotation included."""
+    index = np.arange(len(poses))
+    return _chord(poses, index[:-1], index[1:])
+
+
+def _time_without_rests(stamps: Array, poses: Array, settings: SegmentationSettings) -> Array:
+    """Return (T,) times [s] from the first, during which the tool moved."""
+    # The speed is that over a whole window: the noise of single samples would look like motion.
+    half, index = settings.still_time / 2, np.arange(len(stamps))
+    middle = (stamps[:-1] + stamps[1:]) / 2
+    first = np.floor(np.interp(middle - half, stamps, index)).astype(int)
+    last = np.ceil(np.interp(middle + half, stamps, index)).astype(int)
+    moving = _chord(poses, first, last) > settings.still_speed * (stamps[last] - stamps[first])
+    return np.concatenate([[0.0], np.cumsum(np.where(moving, np.diff(stamps), 0.0))])
+
+
+def _chord(poses: Array, first: NDArray[np.int_], last: NDArray[np.int_]) -> Array:
+    """Return (M,) straight distances [m], rotation included, between pairs of poses."""
+    moved = np.linalg.norm(poses[last, :3, 3] - poses[first, :3, 3], axis=1)
+    return np.asarray(moved + _METRES_PER_RADIAN * rotation_angle(poses[first], poses[last]))
+
+
+def _share(total: int, parts: int) -> list[int]:
+    """Split `total` poses as evenly as possible; the first parts take what is left over."""
+    return [total // parts + (1 if i < total % parts else 0) for i in range(parts)]
+
+
+def _even_path(
+    stamps: Array, poses: Array, pace: Array, start: float, stop: float, count: int, last: bool
+) -> Array:
+    """Return (count,) times [s] at even path lengths in [start, stop), or [start, stop] if last.
+
+    Where the tool rests the path does not grow; a trace of time keeps the inverse defined.
+    """
+    length = np.concatenate([[0.0], np.cumsum(_path_steps(poses))])
+    moving = np.concatenate([[0.0], np.cumsum(np.diff(length) * (np.diff(pace) > 0))])
+    parameter = moving + 1e-6 * (stamps - stamps[0])
+    from_, to = np.interp([start, stop], stamps, parameter)
+    return np.asarray(
+        np.interp(np.linspace(from_, to, count, endpoint=last), parameter, stamps)
+    )
+
+
+def _strictly_increasing(times: Array) -> Array:
+    """Return times [s] with every step at least `_SHORTEST_STEP`; other steps keep their length."""
+    steps = np.maximum(np.diff(times), _SHORTEST_STEP)
+    return np.concatenate([[0.0], np.cumsum(steps)])
