@@ -1,0 +1,170 @@
+"""A scene as MuJoCo elements, added to the robot of franky-sim."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import mujoco
+import numpy as np
+from franky_sim.mujoco_simulator import MujocoSimulator
+
+from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.se3 import Array, make_pose
+from kalm_sim import camera as cameras
+from kalm_sim.furniture import add_cabinet, add_clutter, add_table
+from kalm_sim.scene import LightParameters, SceneParameters
+from kalm_sim.textures import add_textures, paint_textures
+
+OUTSIDE_POSITION = (-0.30, -1.50, 0.98)
+OUTSIDE_TARGET = (0.40, 0.02, 0.24)
+
+
+def compile_scene(scene: SceneParameters, T_ee_cam: Array | None = None) -> Any:
+    """Return the `mujoco.MjModel` of a scene with the robot `robot0_` at the base frame.
+
+    Args:
+        scene: what to build.
+        T_ee_cam: (4, 4) hand-eye transform of the wrist camera; None takes the default mount.
+    """
+    simulator = MujocoSimulator()
+    simulator.add_robot()
+    add_scene(simulator, scene, T_ee_cam)
+    return compile_model(simulator, scene)
+
+
+def compile_model(simulator: MujocoSimulator, scene: SceneParameters) -> Any:
+    """Compile what `add_scene` has put together and paint its textures."""
+    model = mujoco.MjModel.from_xml_string(ET.tostring(simulator.scene, encoding="unicode"))
+    model.opt.timestep = 0.001  # the arm's control period
+    paint_textures(model, scene)
+    return model
+
+
+def add_scene(
+    simulator: MujocoSimulator, scene: SceneParameters, T_ee_cam: Array | None = None
+) -> None:
+    """Add table, cabinet, clutter, lights and cameras to a simulator with one robot."""
+    root, world = simulator.scene, simulator.worldbody
+    _set_rendering(root)
+    for light in world.findall("light"):
+        world.remove(light)
+    _find(root, "actuator").clear()  # franky-sim drives the joints by applied forces
+    add_textures(_find(root, "asset"), scene)
+    _add_light(root, world, scene.light)
+    add_table(world)
+    if not scene.empty:
+        add_cabinet(world, _find(root, "contact"), scene.cabinet)
+    for index, item in enumerate(scene.clutter):
+        add_clutter(world, index, item)
+    _add_cameras(world, HandEyeSettings().T_ee_cam if T_ee_cam is None else T_ee_cam)
+
+
+def _find(element: ET.Element, path: str) -> ET.Element:
+    found = element.find(path)
+    if found is None:
+        raise LookupError(f"franky-sim's model has no <{path}>")
+    return found
+
+
+def _set_rendering(root: ET.Element) -> None:
+    option = _find(root, "option")
+    option.set("cone", "elliptic")  # fingers must not creep along the handle
+    option.set("impratio", "5")
+    ET.SubElement(root, "statistic", center="0.5 0 0.2", extent="1.6")
+    visual = _find(root, "visual")
+    ET.SubElement(visual, "map", znear="0.01", zfar="20", shadowclip="1.2")
+    ET.SubElement(visual, "global", offwidth="1280", offheight="960")
+    quality = _find(visual, "quality")
+    quality.set("shadowsize", "4096")
+    quality.set("offsamples", "4")
+
+
+def _add_light(root: ET.Element, world: ET.Element, light: LightParameters) -> None:
+    warm = np.array([1.0, 0.93, 0.82]) * light.warmth + np.array([0.88, 0.94, 1.0]) * (
+        1 - light.warmth
+    )
+    toward = -np.array(
+        [
+            np.cos(light.elevation) * np.cos(light.azimuth),
+            np.cos(light.elevation) * np.sin(light.azimuth),
+            np.sin(light.elevation),
+        ]
+    )
+    headlight = _find(root, "visual/headlight")
+    headlight.set("ambient", _text([light.ambient] * 3))
+    headlight.set("diffuse", _text([0.08] * 3))
+    headlight.set("specular", "0 0 0")
+    ET.SubElement(
+        world,
+        "light",
+        name="lamp",
+        directional="true",
+        pos=_text(np.array([0.5, 0.0, 0.2]) - 2.0 * toward),
+        dir=_text(toward),
+        diffuse=_text(light.intensity * warm),
+        specular="0.35 0.35 0.35",
+        castshadow="true",
+    )
+    ET.SubElement(
+        world,
+        "light",
+        name="room",
+        directional="true",
+        pos="0.5 0 3",
+        dir=_text([-toward[0] * 0.4, -toward[1] * 0.4, -1.0]),
+        diffuse=_text([0.25] * 3),
+        specular="0.05 0.05 0.05",
+        castshadow="false",
+    )
+
+
+def _add_cameras(world: ET.Element, T_ee_cam: Array) -> None:
+    hand = _find(world, ".//body[@name='robot0_hand']")
+    T_hand_cam = cameras.T_hand_ee @ T_ee_cam
+    intrinsics = cameras.d435i_intrinsics()
+    ET.SubElement(
+        hand,
+        "camera",
+        name=cameras.WRIST_CAMERA,
+        fovy=repr(cameras.vertical_field_of_view(intrinsics)),
+        **cameras.pose_attributes(T_hand_cam @ cameras.FLIP),
+    )
+    _add_housing(hand, T_hand_cam)
+    outside = cameras.look_at(np.array(OUTSIDE_POSITION), np.array(OUTSIDE_TARGET))
+    ET.SubElement(
+        world,
+        "camera",
+        name=cameras.OUTSIDE_CAMERA,
+        fovy="40",
+        **cameras.pose_attributes(outside @ cameras.FLIP),
+    )
+
+
+def _add_housing(hand: ET.Element, T_hand_cam: Array) -> None:
+    """Add the camera's body behind its lens; it is in no image and in no contact."""
+    parts = [
+        ("box", "0.045 0.0125 0.0115", (0.0, 0.0, -0.0135), "housing"),
+        ("box", "0.012 0.02 0.003", (0.0, 0.02, -0.026), "dark"),
+    ]
+    parts += [
+        ("cylinder", "0.0045 0.001", (x, 0.0, -0.0012), "lens")
+        for x in (-0.032, -0.012, 0.014, 0.032)
+    ]
+    for kind, size, position, material in parts:
+        ET.SubElement(
+            hand,
+            "geom",
+            type=kind,
+            size=size,
+            material=material,
+            contype="0",
+            conaffinity="0",
+            mass="0",
+            group="2",
+            **cameras.pose_attributes(T_hand_cam @ make_pose(np.eye(3), position)),
+        )
+
+
+def _text(values: Any) -> str:
+    return " ".join(f"{float(value):.6g}" for value in values)

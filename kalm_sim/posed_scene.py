@@ -1,0 +1,95 @@
+"""A scene without physics: the arm, fingers and drawers are simply put where they shall be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from kalm_core.errors import GoalError
+from kalm_core.se3 import Array, make_pose
+from kalm_sim.camera import T_hand_ee
+from kalm_sim.furniture import drawer_joint
+from kalm_sim.mjcf import compile_scene
+from kalm_sim.scene import BOTTOM, TOP, SceneParameters
+
+ROBOT = "robot0_"
+
+
+class StateAddresses:
+    """Where arm, fingers and drawers are in the state of a compiled scene.
+
+    Attributes:
+        arm, fingers, drawers: indices into `qpos`; `drawers` is empty in an empty scene.
+        arm_speed, finger_speed, drawer_speed: indices into `qvel`.
+    """
+
+    def __init__(self, model: Any) -> None:
+        arm = [f"{ROBOT}fr3_joint{i}" for i in range(1, 8)]
+        fingers = [f"{ROBOT}finger_joint{i}" for i in (1, 2)]
+        drawers = [drawer_joint(drawer) for drawer in (TOP, BOTTOM)]
+        known = {model.joint(i).name for i in range(model.njnt)}
+        drawers = [name for name in drawers if name in known]
+        self.arm, self.arm_speed = _addresses(model, arm)
+        self.fingers, self.finger_speed = _addresses(model, fingers)
+        self.drawers, self.drawer_speed = _addresses(model, drawers)
+
+
+def _addresses(model: Any, names: Sequence[str]) -> tuple[list[int], list[int]]:
+    position = [int(model.joint(name).qposadr[0]) for name in names]
+    speed = [int(model.joint(name).dofadr[0]) for name in names]
+    return position, speed
+
+
+class PosedScene:
+    """A compiled scene whose state is set, not simulated.
+
+    Args:
+        scene: what to build.
+        T_ee_cam: (4, 4) hand-eye transform; None takes the default mount.
+
+    Attributes:
+        model, data: of MuJoCo.
+    """
+
+    def __init__(self, scene: SceneParameters, T_ee_cam: Array | None = None) -> None:
+        self.scene = scene
+        self.model = compile_scene(scene, T_ee_cam)
+        self.data: Any = mujoco.MjData(self.model)
+        self._at = StateAddresses(self.model)
+        self._hand = self.model.body(f"{ROBOT}hand").id
+        robot = [i for i in range(self.model.nbody) if self._is_robot(i)]
+        self._robot_bodies = frozenset(robot)
+
+    def _is_robot(self, body: int) -> bool:
+        return bool(self.model.body(body).name.startswith(ROBOT))
+
+    def pose(self, joints: Array, width: float = 0.065, openings: Sequence[float] = (0, 0)) -> None:
+        """Put the arm at joints (7,) [rad], fingers `width` [m] apart, drawers out [m]."""
+        if np.shape(joints) != (7,):
+            raise GoalError(f"the arm has 7 joints, got an array of shape {np.shape(joints)}")
+        self.data.qpos[self._at.arm] = joints
+        self.data.qpos[self._at.fingers] = width / 2
+        if self._at.drawers:
+            self.data.qpos[self._at.drawers] = openings
+        mujoco.mj_forward(self.model, self.data)
+
+    @property
+    def T_base_ee(self) -> Array:
+        """The (4, 4) pose of the tool in the base frame."""
+        hand = make_pose(
+            self.data.xmat[self._hand].reshape(3, 3), self.data.xpos[self._hand].copy()
+        )
+        return hand @ T_hand_ee
+
+    def touching(self) -> list[tuple[str, str]]:
+        """Return the pairs of bodies of which at least one is the robot's and that touch."""
+        pairs = set()
+        for contact in self.data.contact[: self.data.ncon]:
+            bodies = self.model.geom_bodyid[[contact.geom1, contact.geom2]]
+            if contact.dist <= 0 and any(int(b) in self._robot_bodies for b in bodies):
+                first, second = sorted(self.model.body(int(b)).name for b in bodies)
+                pairs.add((first, second))
+        return sorted(pairs)

@@ -1,0 +1,90 @@
+"""Colour and depth images of a MuJoCo model, rendered off screen."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from kalm_core.errors import BackendUnavailableError
+from kalm_core.rgbd import Intrinsics, RgbdFrame
+from kalm_sim.camera import OUTSIDE_CAMERA, WRIST_CAMERA, d435i_intrinsics, optical_pose
+from kalm_sim.depth_noise import DepthNoiseSettings, add_depth_noise
+
+
+class SceneCamera:
+    """Renders the wrist and the outside camera of one model. Use it from one thread only.
+
+    Args:
+        model: from `compile_scene`.
+        noise: what the depth sensor adds; None takes the defaults.
+        intrinsics: of the wrist camera; None takes a D435i at 640 by 480.
+
+    Raises:
+        BackendUnavailableError: no off-screen renderer works here.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        noise: DepthNoiseSettings | None = None,
+        intrinsics: Intrinsics | None = None,
+    ) -> None:
+        self.intrinsics = intrinsics or d435i_intrinsics()
+        self.noise = noise or DepthNoiseSettings()
+        self._wrist = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, WRIST_CAMERA)
+        try:
+            self._renderer = mujoco.Renderer(model, self.intrinsics.height, self.intrinsics.width)
+        except Exception as error:  # every OpenGL platform raises its own class
+            raise BackendUnavailableError(
+                f"off-screen rendering does not work: {error}",
+                "install libegl1 and set MUJOCO_GL=egl, or libosmesa6 and MUJOCO_GL=osmesa",
+            ) from error
+
+    def wrist_frame(self, data: Any, stamp: int, rng: np.random.Generator) -> RgbdFrame:
+        """Return what the camera in the hand sees.
+
+        Args:
+            data: `mujoco.MjData` with the kinematics computed.
+            stamp: time of the frame [ns].
+            rng: source of the depth noise.
+        """
+        renderer = self._renderer
+        renderer.update_scene(data, WRIST_CAMERA)
+        color = renderer.render().copy()
+        renderer.enable_depth_rendering()
+        try:
+            depth = renderer.render().copy()
+        finally:
+            renderer.disable_depth_rendering()
+        return RgbdFrame(
+            color=color,
+            depth=add_depth_noise(depth, self.noise, rng),
+            intrinsics=self.intrinsics,
+            T_base_cam=optical_pose(data.cam_xpos[self._wrist], data.cam_xmat[self._wrist]),
+            stamp=stamp,
+        )
+
+    def outside_image(self, data: Any) -> NDArray[np.uint8]:
+        """Return the (H, W, 3) RGB image of the camera that looks on."""
+        self._renderer.update_scene(data, OUTSIDE_CAMERA)
+        image: NDArray[np.uint8] = self._renderer.render().copy()
+        return image
+
+    def close(self) -> None:
+        """Give the graphics context back; it must be the thread that made it."""
+        self._renderer.close()
+
+    def __enter__(self) -> SceneCamera:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,136 @@
+"""Materials, and textures that are painted into the compiled model."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from kalm_sim.scene import Color, SceneParameters
+
+SIZE = 512
+
+
+def add_textures(asset: ET.Element, scene: SceneParameters) -> None:
+    """Add the textures (flat until `paint_textures`) and materials that a scene uses."""
+    for name, kind in (("table", "2d"), ("wood", "cube"), ("floor", "2d")):
+        ET.SubElement(
+            asset,
+            "texture",
+            name=name,
+            type=kind,
+            builtin="flat",
+            rgb1="1 1 1",
+            rgb2="1 1 1",
+            width=str(SIZE),
+            height=str(SIZE),
+        )
+    ET.SubElement(
+        asset,
+        "texture",
+        name="sky",
+        type="skybox",
+        builtin="gradient",
+        rgb1="0.82 0.85 0.88",
+        rgb2="0.55 0.57 0.6",
+        width="64",
+        height="384",
+    )
+    cabinet, handle = scene.cabinet, scene.cabinet.handle
+    wood = {"texture": "wood"} if cabinet.wooden else {}
+    table_repeat = "3 3" if scene.table_pattern == "speckled" else "1 1"
+    _material(asset, "table", (1, 1, 1), 0.15, texture="table", texrepeat=table_repeat)
+    _material(asset, "floor", (1, 1, 1), 0.05, texture="floor", texrepeat="14 14")
+    _material(asset, "wall", (0.93, 0.93, 0.9), 0.0)
+    _material(asset, "body", cabinet.body_color, 0.15, **wood)
+    same = wood if cabinet.front_color == cabinet.body_color else {}
+    _material(asset, "front", cabinet.front_color, 0.2, **same)
+    inside: Color = tuple(0.55 * c + 0.32 for c in cabinet.body_color)  # type: ignore[assignment]
+    _material(asset, "inside", inside, 0.0)
+    _material(asset, "handle", handle.color, 0.9 if handle.metallic else 0.3)
+    _material(asset, "metal", (0.45, 0.46, 0.48), 0.6)
+    _material(asset, "dark", (0.12, 0.11, 0.10), 0.1)
+    _material(asset, "lid", (0.92, 0.92, 0.9), 0.3)
+    _material(asset, "housing", (0.72, 0.74, 0.76), 0.6)
+    _material(asset, "lens", (0.03, 0.03, 0.04), 0.9)
+    for index, item in enumerate(scene.clutter):
+        _material(asset, f"clutter_{index}", item.color, 0.5 if item.kind != "box" else 0.1)
+
+
+def _material(
+    asset: ET.Element, name: str, color: Color, specular: float, **attributes: str
+) -> None:
+    ET.SubElement(
+        asset,
+        "material",
+        name=name,
+        rgba=" ".join(f"{c:.6g}" for c in color) + " 1",
+        specular=f"{specular:.3g}",
+        shininess=f"{0.2 + 0.6 * specular:.3g}",
+        **attributes,
+    )
+
+
+def paint_textures(model: Any, scene: SceneParameters) -> None:
+    """Paint table, wood and floor into a compiled model; the same scene gets the same picture."""
+    rng = np.random.default_rng([scene.seed, 31337])
+    color = np.array(scene.table_color)
+    if scene.table_pattern == "wood":
+        warm = np.array([0.78, 0.58, 0.40]) * (0.6 + 0.6 * color.max())
+        table = wood_grain(rng, SIZE, planks=6)[..., None] * warm
+    elif scene.table_pattern == "speckled":
+        table = speckles(rng, SIZE)[..., None] * color
+    else:
+        table = smooth_noise(rng, SIZE, 40, 0.03)[..., None] * color
+    _write(model, "table", table)
+    grain = wood_grain(rng, SIZE, planks=1)
+    _write(model, "wood", np.tile(grain[..., None] * np.ones(3), (6, 1, 1)))
+    tiles = smooth_noise(rng, SIZE, 8, 0.05) * 0.62
+    tiles[:4], tiles[:, :4] = 0.45, 0.45
+    _write(model, "floor", tiles[..., None] * np.array([1.0, 0.99, 0.96]))
+
+
+def _write(model: Any, name: str, image: NDArray[np.float64]) -> None:
+    index = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_TEXTURE, name)
+    start = int(model.tex_adr[index])
+    shape = (int(model.tex_height[index]), int(model.tex_width[index]), 3)
+    data = (np.clip(image, 0.0, 1.0) * 255).astype(np.uint8).reshape(shape)
+    model.tex_data[start : start + data.size] = data.ravel()
+
+
+def smooth_noise(
+    rng: np.random.Generator, size: int, scale: float, amount: float
+) -> NDArray[np.float64]:
+    """Return (size, size) noise around 1 with features of `scale` pixels, tiling at the edges."""
+    noise = gaussian_filter(rng.standard_normal((size, size)), scale / 2, mode="wrap")
+    noise += 0.1 * noise.std() * rng.standard_normal((size, size))
+    return np.asarray(1.0 + amount * noise / noise.std())
+
+
+def speckles(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    """Return (size, size) brightness of a stone-like surface."""
+    fine = smooth_noise(rng, size, 1.5, 1.0) - 1.0
+    image = 1.0 + 0.03 * fine
+    image[fine > 1.5] *= 1.25
+    image[fine < -1.5] *= 0.75
+    return np.asarray(image)
+
+
+def wood_grain(rng: np.random.Generator, size: int, planks: int) -> NDArray[np.float64]:
+    """Return (size, size) brightness of wood whose grain runs along the rows."""
+    lines = gaussian_filter(rng.standard_normal(size * 2), 1.5) * 2.2
+    rings = gaussian_filter(rng.standard_normal(size * 2), 9) * 6.0
+    profile = 1.0 + 0.05 * (lines + rings)
+    bend = gaussian_filter(rng.standard_normal((size, size)), (18, 90), mode="wrap")
+    row = np.arange(size, dtype=np.float64)[:, None] + 14 * bend / bend.std()
+    plank = (np.arange(size) * planks // size)[:, None]
+    image = map_coordinates(profile, [(row + 177 * plank) % (2 * size)], order=1, mode="wrap")
+    image = image * (0.94 + 0.12 * rng.random(planks))[plank]
+    if planks > 1:
+        edges = np.flatnonzero(np.diff(plank[:, 0], prepend=-1))
+        image[edges] *= 0.72
+    return np.asarray(image * (1 + 0.015 * rng.standard_normal((size, size))))
