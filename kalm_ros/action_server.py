@@ -40,17 +40,25 @@ class GoalServer:
         execute: called as `execute(goal, result, progress)`; fills the result, returns one
             sentence on success, and raises a `KalmError` otherwise (what it has filled is sent).
         feedback: makes a feedback message of (stage, fraction, text).
+        running: a lock that servers share which must not run at the same time.
     """
 
     def __init__(
-        self, node: Node, kind: Any, name: str, execute: Execute, feedback: MakeFeedback
+        self,
+        node: Node,
+        kind: Any,
+        name: str,
+        execute: Execute,
+        feedback: MakeFeedback,
+        *,
+        running: threading.Lock | None = None,
     ) -> None:
         self._node = node
         self._kind = kind
         self._name = name
         self._work = execute
         self._feedback = feedback
-        self._running = threading.Lock()
+        self._running = threading.Lock() if running is None else running
         self._server = ActionServer(
             node,
             kind,
@@ -86,7 +94,7 @@ class GoalServer:
         try:
             if not self._running.acquire(blocking=False):
                 raise BusyError(
-                    f"{self._name} already runs a goal", "wait for its end, or cancel it"
+                    f"{self._name}: another goal runs", "wait for its end, or cancel it"
                 )
             try:
                 return Outcome.SUCCEEDED, self._work(goal.request, result, self._progress(goal))

@@ -7,6 +7,7 @@ Every pair `x_from_ros`, `x_to_ros` is pure. What a message says that the core c
 from __future__ import annotations
 
 import array
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,8 @@ from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from kalm_core import errors
+from kalm_core.bags.images import distortion_pixels
+from kalm_core.bags.topics import ARM_JOINTS, FINGER_JOINTS
 from kalm_core.errors import CancelledError, GoalError, KalmError, NoImageError, Outcome
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.rgbd import Intrinsics
@@ -29,8 +32,6 @@ from kalm_interfaces.msg import Outcome as OutcomeMsg
 
 BASE_FRAME = "fr3_link0"
 CAMERA_FRAME = "camera_color_optical_frame"
-ARM_JOINTS = tuple(f"fr3_joint{i}" for i in range(1, 8))
-FINGER_JOINTS = ("fr3_finger_joint1", "fr3_finger_joint2")
 
 NANOSECONDS = 1_000_000_000
 COLOR_CHANNELS = {
@@ -41,8 +42,8 @@ COLOR_CHANNELS = {
 }
 """Colour encodings that are taken: bytes per pixel, and where red, green and blue are."""
 
-LARGEST_DISTORTION = 1e-6
-"""Distortion coefficients up to this are a pinhole camera."""
+LARGEST_DISTORTION = 5.0
+"""A lens that moves the image's corners by more than this is no pinhole camera [px]."""
 
 
 # Time
@@ -198,9 +199,11 @@ def intrinsics_from_ros(message: CameraInfo) -> Intrinsics:
             f"camera_info says {message.width}x{message.height}, fx {fx}, fy {fy}",
             "calibrate the camera",
         )
-    if any(abs(value) > LARGEST_DISTORTION for value in message.d):
+    distortion = distortion_pixels(message)
+    if distortion > LARGEST_DISTORTION:
         raise NoImageError(
-            f"the colour camera distorts: {message.distortion_model} {list(message.d)}",
+            f"the lens of the colour camera distorts: {distortion:.1f} px at the image's corners, "
+            f"by {message.distortion_model} {list(message.d)}",
             "rectify the images (image_proc) and name the rectified topics in the parameters",
         )
     return Intrinsics(int(message.width), int(message.height), fx, fy, cx, cy)
@@ -227,13 +230,15 @@ def joint_state_to_ros(q: Array, dq: Array, gripper: float, header: Header) -> J
     Args:
         q: (7,) joint positions [rad].
         dq: (7,) joint velocities [rad/s].
-        gripper: opening between the fingers [m]; each finger goes half of it.
+        gripper: opening between the fingers [m]; each finger goes half of it. NaN, when the hand
+            has not answered, leaves the fingers out.
         header: its stamp is the time of the state.
     """
     message = JointState(header=header)
-    message.name = [*ARM_JOINTS, *FINGER_JOINTS]
-    message.position = [*(float(v) for v in q), gripper / 2, gripper / 2]
-    message.velocity = [*(float(v) for v in dq), 0.0, 0.0]
+    fingers = () if math.isnan(gripper) else FINGER_JOINTS
+    message.name = [*ARM_JOINTS, *fingers]
+    message.position = [*(float(v) for v in q), *(gripper / 2 for _ in fingers)]
+    message.velocity = [*(float(v) for v in dq), *(0.0 for _ in fingers)]
     return message
 
 

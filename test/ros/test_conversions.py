@@ -140,7 +140,7 @@ def test_intrinsics_round_trip():
 def test_an_uncalibrated_or_distorting_camera_is_refused():
     with pytest.raises(NoImageError, match="calibrate"):
         c.intrinsics_from_ros(CameraInfo(width=4, height=3))
-    message = c.intrinsics_to_ros(Intrinsics(4, 3, 1.0, 1.0, 0.0, 0.0), HEADER)
+    message = c.intrinsics_to_ros(Intrinsics(640, 480, 600.0, 600.0, 320.0, 240.0), HEADER)
     message.d = [0.1, 0.0, 0.0, 0.0, 0.0]
     with pytest.raises(NoImageError, match="distorts"):
         c.intrinsics_from_ros(message)
@@ -157,6 +157,9 @@ def test_joint_states_round_trip_in_any_order():
         position, gripper = c.joint_state_from_ros(given)
         np.testing.assert_array_equal(position, q)
         assert gripper == pytest.approx(0.06)
+    without = wire(c.joint_state_to_ros(q, dq, float("nan"), HEADER))
+    assert list(without.name) == list(c.ARM_JOINTS)
+    assert np.isfinite(without.position).all()
     with pytest.raises(GoalError, match="fr3_joint1"):
         c.joint_state_from_ros(JointState(name=["other"], position=[0.0]))
 

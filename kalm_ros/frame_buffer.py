@@ -1,0 +1,205 @@
+"""Pairs colour, depth, intrinsics and the camera's pose into RGB-D frames.
+
+The camera sits in the hand: `T_base_cam(t) = T_base_ee(t) · T_ee_cam`, with the tool's pose at the
+image's stamp. A frame that was taken while the arm moved is not used.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped
+from pydantic import Field
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image
+
+from kalm_core.bags import topics
+from kalm_core.errors import CancelledError, NoImageError
+from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.progress import Progress
+from kalm_core.rgbd import RgbdFrame
+from kalm_core.se3 import Array, interpolate_poses, rotation_angle
+from kalm_core.settings import Settings
+from kalm_ros.conversions import (
+    NANOSECONDS,
+    color_from_ros,
+    depth_from_ros,
+    intrinsics_from_ros,
+    pose_from_ros,
+    stamp_from_ros,
+)
+from kalm_ros.qos import LISTEN_SENSOR
+
+IMAGES_KEPT = 6
+POSES_KEPT = 1000
+
+
+class FrameSettings(Settings):
+    """Which topics make an RGB-D frame, and when one is usable."""
+
+    color_topic: str = Field(topics.COLOR.lstrip("/"), description="sensor_msgs/Image, colour")
+    depth_topic: str = Field(
+        topics.DEPTH.lstrip("/"), description="sensor_msgs/Image, depth aligned to colour"
+    )
+    camera_info_topic: str = Field(
+        topics.CAMERA_INFO.lstrip("/"), description="sensor_msgs/CameraInfo of the colour camera"
+    )
+    ee_pose_topic: str = Field(
+        topics.EE_POSE.lstrip("/"),
+        description="geometry_msgs/PoseStamped, fr3_hand_tcp in fr3_link0",
+    )
+    timeout: float = Field(
+        10.0, gt=0, le=120, description="how long to wait for a usable frame [s]"
+    )
+    pair_tolerance: float = Field(
+        0.02, ge=0, le=1, description="most time between a colour and its depth image [s]"
+    )
+    pose_gap: float = Field(
+        0.25,
+        gt=0,
+        le=5,
+        description="longest gap between tool poses across which to interpolate [s]",
+    )
+    still_window: float = Field(
+        0.1, ge=0, le=1, description="the arm must be still this long before and after an image [s]"
+    )
+    still_distance: float = Field(
+        0.002, gt=0, le=0.1, description="an arm whose tool moves less than this is still [m]"
+    )
+    still_angle: float = Field(
+        0.01, gt=0, le=1, description="an arm whose tool turns less than this is still [rad]"
+    )
+
+
+class FrameBuffer:
+    """Listens to camera and arm; gives the first usable frame after a request."""
+
+    def __init__(self, node: Node, settings: FrameSettings, hand_eye: HandEyeSettings) -> None:
+        self._node = node
+        self._settings = settings
+        self._T_ee_cam = hand_eye.T_ee_cam
+        self._arrived = threading.Condition()
+        self._color: deque[tuple[int, Image]] = deque(maxlen=IMAGES_KEPT)
+        self._depth: deque[tuple[int, Image]] = deque(maxlen=IMAGES_KEPT)
+        self._info: deque[tuple[int, CameraInfo]] = deque(maxlen=1)
+        self._poses: deque[tuple[int, Array]] = deque(maxlen=POSES_KEPT)
+        self._topics: dict[str, deque[Any]] = {}
+        self._listen(Image, settings.color_topic, self._color)
+        self._listen(Image, settings.depth_topic, self._depth)
+        self._listen(CameraInfo, settings.camera_info_topic, self._info)
+        self._listen(PoseStamped, settings.ee_pose_topic, self._poses)
+
+    def _listen(self, kind: Any, topic: str, kept: deque[Any]) -> None:
+        def keep(message: Any) -> None:
+            stamp = stamp_from_ros(message.header.stamp)
+            value = pose_from_ros(message.pose) if kind is PoseStamped else message
+            with self._arrived:
+                if kept and stamp < kept[-1][0] - NANOSECONDS:
+                    kept.clear()  # the clock was set back
+                if not kept or stamp > kept[-1][0]:
+                    kept.append((stamp, value))
+                self._arrived.notify_all()
+
+        group = MutuallyExclusiveCallbackGroup()
+        self._node.create_subscription(kind, topic, keep, LISTEN_SENSOR, callback_group=group)
+        self._topics[self._node.resolve_topic_name(topic)] = kept
+
+    def fresh(self, progress: Progress) -> RgbdFrame:
+        """Return a frame that was taken after this call, with the arm still.
+
+        Raises:
+            NoImageError: no usable frame came within the timeout; the text says what is missing.
+            CancelledError: the caller asked to stop.
+        """
+        asked = self._node.get_clock().now().nanoseconds
+        end = time.monotonic() + self._settings.timeout
+        progress.report("image", 0.0, "waiting for an image")
+        with self._arrived:
+            while True:
+                found = self._usable(asked)
+                if found is not None:
+                    break
+                if progress.should_stop():
+                    raise CancelledError("waiting for an image")
+                if time.monotonic() > end:
+                    raise self._missing(asked)
+                self._arrived.wait(0.1)
+        stamp, color, depth, info, pose = found
+        return RgbdFrame(
+            color_from_ros(color),
+            depth_from_ros(depth),
+            intrinsics_from_ros(info),
+            pose @ self._T_ee_cam,
+            stamp,
+        )
+
+    def _usable(self, asked: int) -> tuple[int, Image, Image, CameraInfo, Array] | None:
+        """Return stamp, colour, depth, info and T_base_ee of the newest usable pair."""
+        if not self._info:
+            return None
+        tolerance = self._settings.pair_tolerance * NANOSECONDS
+        for stamp, color in reversed(self._color):
+            if stamp < asked:
+                return None
+            near = min(self._depth, key=lambda item: abs(item[0] - stamp), default=None)
+            if near is None or abs(near[0] - stamp) > tolerance:
+                continue
+            pose = self._still_pose(stamp)
+            if pose is not None:
+                return stamp, color, near[1], self._info[-1][1], pose
+        return None
+
+    def _still_pose(self, stamp: int) -> Array | None:
+        """Return T_base_ee at a time, if poses around it are known and the arm was still."""
+        s = self._settings
+        window = s.still_window * NANOSECONDS
+        stamps = np.array([item[0] for item in self._poses], dtype=np.int64)
+        after = int(np.searchsorted(stamps, stamp))
+        if after == 0 or after == len(stamps) or stamps[-1] < stamp + window:
+            return None  # not known yet, or not known any more
+        if stamps[after] - stamps[after - 1] > s.pose_gap * NANOSECONDS:
+            return None
+        around = (stamps >= stamp - window) & (stamps <= stamp + window)
+        around[after - 1 : after + 1] = True
+        poses = np.stack([self._poses[int(i)][1] for i in np.flatnonzero(around)])
+        moved = np.linalg.norm(poses[:, :3, 3] - poses[0, :3, 3], axis=1).max()
+        turned = rotation_angle(poses, np.broadcast_to(poses[0], poses.shape)).max()
+        if moved > s.still_distance or turned > s.still_angle:
+            return None
+        seconds = (stamps[around] - stamp) / NANOSECONDS
+        return interpolate_poses(seconds, poses, [0.0])[0]
+
+    def _missing(self, asked: int) -> NoImageError:
+        """Say why there is no usable frame."""
+        waited = f"within {self._settings.timeout:.0f} s"
+        silent = [name for name, kept in self._topics.items() if not kept]
+        if silent:
+            return NoImageError(
+                f"nothing arrived on {', '.join(silent)}", "start the camera and robot_node"
+            )
+        old = [
+            f"{name} ({(asked - kept[-1][0]) / NANOSECONDS:.1f} s old)"
+            for name, kept in self._topics.items()
+            if kept[-1][0] < asked and kept is not self._info
+        ]
+        if old:
+            return NoImageError(
+                f"nothing new arrived {waited} on {', '.join(old)}",
+                "check that the camera and robot_node run and that their clocks agree",
+            )
+        newest = self._color[-1][0]
+        nearest = min(abs(stamp - newest) for stamp, _ in self._depth) / NANOSECONDS
+        if nearest > self._settings.pair_tolerance:
+            return NoImageError(
+                f"depth and colour images are {nearest:.3f} s apart; "
+                f"at most {self._settings.pair_tolerance} s is taken",
+                "enable enable_sync of the camera",
+            )
+        return NoImageError(
+            f"the arm was not still {waited}, or its poses are missing", "let it come to rest"
+        )

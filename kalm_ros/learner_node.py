@@ -1,0 +1,79 @@
+"""Learns a skill from demonstrations."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from pathlib import Path
+
+from pydantic import Field
+from rclpy.node import Node
+
+from kalm_core.errors import GoalError
+from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.learning import LearningSettings, learn_skill
+from kalm_core.progress import Progress
+from kalm_core.settings import Settings
+from kalm_interfaces.action import LearnSkill
+from kalm_ros.action_server import GoalServer
+from kalm_ros.parameters import declare_settings
+from kalm_ros.run_node import run_node
+
+SKILL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+class LearnerNodeSettings(Settings):
+    """Parameters of `learner_node`."""
+
+    skills: Path = Field(Path("skills"), description="folder of the learned skills")
+    learning: LearningSettings = LearningSettings()
+    hand_eye: HandEyeSettings = HandEyeSettings()
+
+
+class LearnerNode(Node):
+    """Offers `kalm/learn_skill`."""
+
+    def __init__(self) -> None:
+        super().__init__("learner_node", automatically_declare_parameters_from_overrides=True)
+        self._settings = declare_settings(self, LearnerNodeSettings)
+        GoalServer(
+            self,
+            LearnSkill,
+            "kalm/learn_skill",
+            self._learn,
+            lambda stage, fraction, text: LearnSkill.Feedback(
+                stage=stage, progress=fraction, text=text
+            ),
+        )
+
+    def _learn(self, goal: LearnSkill.Goal, result: LearnSkill.Result, progress: Progress) -> str:
+        if not SKILL_NAME.fullmatch(goal.skill):
+            raise GoalError(f"{goal.skill!r} is no name of a skill", "use letters, digits, _ and -")
+        if not goal.bags:
+            raise GoalError("the goal names no bags", "give the folders of the demonstrations")
+        start = time.monotonic()
+        try:
+            bundle = learn_skill(
+                goal.skill,
+                goal.task,
+                [Path(bag) for bag in goal.bags],
+                self._settings.skills,
+                self._settings.learning,
+                self._settings.hand_eye,
+                overwrite=goal.overwrite,
+                progress=progress,
+            )
+        finally:
+            result.seconds = time.monotonic() - start
+        result.bundle = str(bundle)
+        return f"{goal.skill} was learned from {len(goal.bags)} demonstrations."
+
+
+def main() -> int:
+    """Run `learner_node`."""
+    return run_node(LearnerNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

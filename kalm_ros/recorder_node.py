@@ -1,0 +1,267 @@
+"""Records demonstrations: one rosbag2 each, as the messages came over the wire."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from std_srvs.srv import Trigger
+
+from kalm_core.bags import RECORDED_TOPICS, BagWriter
+from kalm_core.bags.topics import RecordedTopic
+from kalm_core.errors import CancelledError, DemonstrationError, GoalError, KalmError, NoImageError
+from kalm_core.progress import Progress
+from kalm_core.settings import Settings
+from kalm_interfaces.action import RecordDemonstration
+from kalm_ros.action_server import GoalServer, wait_or_stop
+from kalm_ros.message_type import message_type
+from kalm_ros.parameters import declare_settings
+from kalm_ros.qos import RECORD_DEPTH
+from kalm_ros.run_node import run_node
+
+FINISH_TIMEOUT = 60.0
+"""How long closing a bag may take [s]."""
+
+
+class RecorderSettings(Settings):
+    """Parameters of `recorder_node`."""
+
+    folder: Path = Field(Path("demonstrations"), description="where the bags are put")
+    max_seconds: float = Field(
+        180.0, gt=0, le=3600, description="a recording ends by itself after this [s]"
+    )
+    silence: float = Field(
+        5.0, gt=0, le=60, description="a topic on which nothing comes for this long is silent [s]"
+    )
+
+
+class Recording:
+    """The subscriptions and the bag of one demonstration.
+
+    Nothing is written until every topic has spoken, so that a bag starts with all of them.
+    """
+
+    def __init__(self, node: Node, topics: Sequence[RecordedTopic]) -> None:
+        self._node = node
+        self._waiting = {topic.name for topic in topics}
+        self._lock = threading.Lock()
+        self._writer: BagWriter | None = None
+        self._problem: KalmError | None = None
+        self.lost: dict[str, int] = {}
+        self.complete = threading.Event()
+        self._subscriptions = [self._subscribe(topic) for topic in topics]
+
+    def _subscribe(self, topic: RecordedTopic) -> Subscription:
+        name = topic.name.lstrip("/")  # relative: the namespace of the node is the camera's too
+
+        def write(cdr: bytes) -> None:
+            self._take(topic.name, self._node.get_clock().now().nanoseconds, cdr)
+
+        def count(event: Any) -> None:
+            self.lost[topic.name] = self.lost.get(topic.name, 0) + event.total_count_change
+
+        return self._node.create_subscription(
+            message_type(topic.type),
+            name,
+            write,
+            self._qos(name),
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            event_callbacks=SubscriptionEventCallbacks(message_lost=count),
+            raw=True,
+        )
+
+    def _qos(self, name: str) -> QoSProfile:
+        """Ask for every message where the publishers promise that, else take what comes."""
+        publishers = self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(name))
+        best_effort = any(
+            publisher.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+            for publisher in publishers
+        )
+        reliability = ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE
+        return QoSProfile(depth=RECORD_DEPTH, reliability=reliability)
+
+    def _take(self, topic: str, stamp: int, cdr: bytes) -> None:
+        with self._lock:
+            self._waiting.discard(topic)
+            if not self._waiting:
+                self.complete.set()
+            if self._writer is None or self._problem is not None:
+                return
+            try:
+                self._writer.write(topic, stamp, cdr)
+            except KalmError as error:
+                self._problem = error
+
+    @property
+    def silent(self) -> list[str]:
+        """The topics on which nothing has come."""
+        with self._lock:
+            return sorted(self._waiting)
+
+    def write_to(self, writer: BagWriter | None) -> None:
+        """Write what arrives from now on to a bag; None stops writing."""
+        with self._lock:
+            self._writer = writer
+
+    def check(self) -> None:
+        """Raise what writing ran into, if anything."""
+        with self._lock:
+            if self._problem is not None:
+                raise self._problem
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.write_to(None)
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+
+
+class RecorderNode(Node):
+    """Offers the recording of one demonstration at a time."""
+
+    def __init__(self) -> None:
+        super().__init__("recorder_node", automatically_declare_parameters_from_overrides=True)
+        self._settings = declare_settings(self, RecorderSettings)
+        self._finish_asked = threading.Event()
+        self._ended = threading.Condition()
+        self._last_end: tuple[bool, str] | None = None
+        self._server = GoalServer(
+            self,
+            RecordDemonstration,
+            "kalm/record_demonstration",
+            self._record,
+            self._feedback,
+        )
+        self.create_service(
+            Trigger,
+            "kalm/finish_recording",
+            self._finish,
+            callback_group=ReentrantCallbackGroup(),
+        )
+        self._messages = 0
+        self._seconds = 0.0
+
+    def _feedback(self, *_: object) -> RecordDemonstration.Feedback:
+        return RecordDemonstration.Feedback(messages=self._messages, seconds=self._seconds)
+
+    def _record(
+        self,
+        goal: RecordDemonstration.Goal,
+        result: RecordDemonstration.Result,
+        progress: Progress,
+    ) -> str:
+        self._finish_asked.clear()
+        self._last_end = None
+        self._messages, self._seconds = 0, 0.0
+        end = (False, "the recording ended with an error")
+        try:
+            text = self._record_bag(goal, result, progress)
+            end = (True, result.bag)
+            return text
+        except KalmError as error:
+            end = (False, str(error))
+            raise
+        finally:
+            with self._ended:
+                self._last_end = end
+                self._ended.notify_all()
+
+    def _record_bag(
+        self,
+        goal: RecordDemonstration.Goal,
+        result: RecordDemonstration.Result,
+        progress: Progress,
+    ) -> str:
+        folder = self._bag_folder(goal.name)
+        seconds = goal.max_seconds or self._settings.max_seconds
+        if not 0.0 < seconds <= 3600.0:
+            raise GoalError(f"max_seconds is {goal.max_seconds}, expected 0 to 3600")
+        recording = Recording(self, RECORDED_TOPICS)
+        try:
+            if not wait_or_stop(
+                recording.complete, self._settings.silence, progress, "the recording"
+            ):
+                raise NoImageError(
+                    f"nothing arrives on {', '.join(recording.silent)}; nothing was recorded",
+                    "start the camera and robot_node",
+                )
+            with BagWriter(folder) as writer:
+                recording.write_to(writer)
+                self._run(recording, writer, seconds, progress)
+                recording.write_to(None)
+                self._check_topics(writer)
+                writer.finish()
+        finally:
+            recording.close()
+        result.bag = str(folder)
+        result.messages = writer.messages
+        result.seconds = self._seconds
+        lost = "".join(f" {count} were lost on {name}." for name, count in recording.lost.items())
+        return f"{result.messages} messages in {result.seconds:.1f} s are in {folder}.{lost}"
+
+    def _run(
+        self, recording: Recording, writer: BagWriter, seconds: float, progress: Progress
+    ) -> None:
+        """Let messages be written until somebody ends it, or time is up."""
+        start = time.monotonic()
+        while self._seconds < seconds and not self._finish_asked.wait(0.05):
+            self._seconds = time.monotonic() - start
+            self._messages = writer.messages
+            recording.check()
+            progress.report("record", min(self._seconds / seconds, 1.0), "recording")
+            if not self.context.ok():
+                return  # the process ends: what was recorded is kept
+            if progress.should_stop() and self.context.ok():
+                raise CancelledError("the recording")
+
+    @staticmethod
+    def _check_topics(writer: BagWriter) -> None:
+        """Refuse a recording in which a topic has fallen silent."""
+        silent = [name for name, count in writer.counts.items() if count == 0]
+        if silent:
+            raise DemonstrationError(
+                f"nothing was recorded on {', '.join(silent)}", "record for longer"
+            )
+
+    def _bag_folder(self, name: str) -> Path:
+        """Return where the bag is put."""
+        root = self._settings.folder
+        if name:
+            if Path(name).name != name or name.startswith("."):
+                raise GoalError(f"{name!r} is not a folder name", "use letters, digits, _ and -")
+            return root / name
+        taken = {path.name.split(".")[0] for path in root.glob("*")} if root.is_dir() else set()
+        number = next(i for i in range(1, len(taken) + 2) if f"{i:03d}" not in taken)
+        return root / f"{number:03d}"
+
+    def _finish(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if not self._server.busy:
+            response.success, response.message = False, "no recording runs"
+            return response
+        self._finish_asked.set()
+        end = time.monotonic() + FINISH_TIMEOUT
+        with self._ended:
+            while self._last_end is None and time.monotonic() < end and self.context.ok():
+                self._ended.wait(0.1)
+            ended = self._last_end or (False, "the bag is still being closed")
+        response.success, response.message = ended
+        return response
+
+
+def main() -> int:
+    """Run `recorder_node`."""
+    return run_node(RecorderNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""The arm on the graph: its state, its motions; the only node that talks to franky."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+from geometry_msgs.msg import PoseStamped
+from pydantic import Field
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
+
+from kalm_core.bags import topics
+from kalm_core.errors import GoalError, KalmError
+from kalm_core.progress import Progress
+from kalm_core.robot.franky_arm import FrankyArm
+from kalm_core.robot.robot_settings import RobotSettings
+from kalm_core.settings import Settings
+from kalm_interfaces.action import ExecuteTrajectory, MoveGripper
+from kalm_ros.action_server import GoalServer
+from kalm_ros.conversions import (
+    BASE_FRAME,
+    header_to_ros,
+    joint_path_from_ros,
+    joint_state_to_ros,
+    pose_to_ros,
+    trajectory_from_ros,
+)
+from kalm_ros.parameters import declare_settings
+from kalm_ros.qos import STATES
+from kalm_ros.run_node import run_node
+
+MAX_WIDTH = 0.08
+"""Opening of the Franka hand [m]."""
+
+
+class RobotNodeSettings(Settings):
+    """Parameters of `robot_node`."""
+
+    robot: RobotSettings = RobotSettings()
+    state_rate: float = Field(
+        60.0, ge=50, le=500, description="how often the arm's state is published [Hz]"
+    )
+    speed_scale: float = Field(
+        0.5, gt=0, le=1, description="speed of motions whose goal does not say one"
+    )
+
+
+class RobotNode(Node):
+    """Publishes the arm's state and runs one motion at a time."""
+
+    def __init__(self) -> None:
+        super().__init__("robot_node", automatically_declare_parameters_from_overrides=True)
+        self._settings = declare_settings(self, RobotNodeSettings)
+        self._arm = FrankyArm(self._settings.robot)
+        self._joints = self.create_publisher(JointState, topics.JOINT_STATES.lstrip("/"), STATES)
+        self._pose = self.create_publisher(PoseStamped, topics.EE_POSE.lstrip("/"), STATES)
+        motion = threading.Lock()
+        GoalServer(
+            self,
+            ExecuteTrajectory,
+            "robot/execute_trajectory",
+            self._execute_trajectory,
+            lambda part, fraction, _: ExecuteTrajectory.Feedback(part=part, progress=fraction),
+            running=motion,
+        )
+        GoalServer(
+            self,
+            MoveGripper,
+            "robot/move_gripper",
+            self._move_gripper,
+            lambda *_: MoveGripper.Feedback(width=self._arm.state().gripper_width),
+            running=motion,
+        )
+        group = ReentrantCallbackGroup()
+        self.create_service(Trigger, "robot/stop", self._stop, callback_group=group)
+        self.create_service(Trigger, "robot/recover", self._recover, callback_group=group)
+        # A thread of its own: a state must go out on time whatever the executor is busy with.
+        self._ending = threading.Event()
+        self._publishing = threading.Thread(target=self._publish_states, daemon=True)
+        self._publishing.start()
+
+    def destroy_node(self) -> None:
+        """Stop the arm and let go of it."""
+        self._ending.set()
+        self._publishing.join()
+        self._arm.close()
+        super().destroy_node()
+
+    def _publish_states(self) -> None:
+        period = 1.0 / self._settings.state_rate
+        due = time.monotonic()
+        while not self._ending.wait(max(due - time.monotonic(), 0.0)):
+            due = max(due + period, time.monotonic())
+            try:
+                self._publish_state()
+            except KalmError as error:
+                self.get_logger().error(f"no state of the arm: {error}", throttle_duration_sec=5.0)
+            except Exception:
+                if not self.context.ok():
+                    return  # the process ends
+                self.get_logger().error(traceback.format_exc(), throttle_duration_sec=5.0)
+
+    def _publish_state(self) -> None:
+        state = self._arm.state()
+        header = header_to_ros(self.get_clock().now().nanoseconds, BASE_FRAME)
+        self._joints.publish(joint_state_to_ros(state.q, state.dq, state.gripper_width, header))
+        self._pose.publish(PoseStamped(header=header, pose=pose_to_ros(state.T_base_ee)))
+
+    def _execute_trajectory(
+        self,
+        goal: ExecuteTrajectory.Goal,
+        result: ExecuteTrajectory.Result,
+        progress: Progress,
+    ) -> str:
+        joint_path = joint_path_from_ros(goal.joint_path)
+        ee_path = trajectory_from_ros(goal.ee_path)
+        if joint_path is None and ee_path is None:
+            raise GoalError("the goal has neither a joint path nor an end-effector path")
+        scale = self._speed_scale(goal.speed_scale)
+        if joint_path is not None:
+            error = self._arm.follow_joint_path(joint_path, scale, progress)
+            result.tracking_error = max(result.tracking_error, float(error))
+        if ee_path is not None:
+            error = self._arm.follow_ee_path(ee_path, scale, progress)
+            result.tracking_error = max(result.tracking_error, float(error))
+        return f"The arm followed its path within {result.tracking_error * 1000:.1f} mm."
+
+    def _speed_scale(self, asked: float) -> float:
+        if asked == 0.0:
+            return self._settings.speed_scale
+        if not 0.0 < asked <= 1.0:
+            raise GoalError(f"speed_scale is {asked}, expected a number in (0, 1]")
+        return asked
+
+    def _move_gripper(
+        self, goal: MoveGripper.Goal, result: MoveGripper.Result, progress: Progress
+    ) -> str:
+        if not 0.0 <= goal.width <= MAX_WIDTH:
+            raise GoalError(f"width is {goal.width} m, expected 0 to {MAX_WIDTH}")
+        if not goal.speed >= 0.0 or not goal.force >= 0.0:
+            raise GoalError(f"speed {goal.speed} and force {goal.force} must not be negative")
+        speed = goal.speed or self._settings.robot.gripper_speed
+        self._arm.move_gripper(goal.width, speed, goal.force, progress)
+        result.width = float(self._arm.state().gripper_width)
+        return f"The gripper is open by {result.width * 1000:.0f} mm."
+
+    def _stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._answer(self._arm.stop, "The arm has stopped.", response)
+
+    def _recover(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._answer(self._arm.recover, "The arm is ready.", response)
+
+    @staticmethod
+    def _answer(act: Callable[[], None], done: str, response: Trigger.Response) -> Trigger.Response:
+        try:
+            act()
+            response.success, response.message = True, done
+        except KalmError as error:
+            response.success, response.message = False, str(error)
+        return response
+
+
+def main() -> int:
+    """Run `robot_node`."""
+    return run_node(RobotNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

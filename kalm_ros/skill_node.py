@@ -1,0 +1,170 @@
+"""Does a learned skill: detect, predict, plan, execute, by the other nodes' actions."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+
+from kalm_core.errors import GoalError
+from kalm_core.progress import Progress
+from kalm_core.settings import Settings
+from kalm_core.skill import list_skills
+from kalm_interfaces.action import (
+    DetectKeypoints,
+    ExecuteSkill,
+    ExecuteTrajectory,
+    PlanMotion,
+    PredictTrajectories,
+)
+from kalm_interfaces.msg import SkillInfo
+from kalm_interfaces.srv import ListSkills
+from kalm_ros.action_server import GoalServer
+from kalm_ros.parameters import declare_settings
+from kalm_ros.run_node import run_node
+from kalm_ros.sub_action import SubAction
+
+
+class SkillNodeSettings(Settings):
+    """Parameters of `skill_node`."""
+
+    skills: Path = Field(Path("skills"), description="folder of the learned skills")
+    speed_scale: float = Field(
+        0.5, gt=0, le=1, description="speed of the arm where a goal does not say one"
+    )
+    samples: int = Field(16, ge=1, le=256, description="trajectories to sample and try")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of the samples")
+    patience: float = Field(
+        10.0, gt=0, le=120, description="how long another node may take to appear [s]"
+    )
+
+
+class Phases:
+    """Names and times of the phases of one goal, kept in its result as they pass."""
+
+    def __init__(self, result: ExecuteSkill.Result, progress: Progress) -> None:
+        self._result = result
+        self._progress = progress
+
+    @contextmanager
+    def phase(self, name: str, text: str) -> Iterator[Callable[[float, str], None]]:
+        """Time a phase, also one that fails; gives the function to report its progress with."""
+        start = time.monotonic()
+        self._result.phases = [*self._result.phases, name]
+        self._progress.step(name, 0.0, text)
+        try:
+            yield lambda fraction, said: self._progress.report(name, fraction, said or text)
+        finally:
+            self._result.seconds = [*self._result.seconds, time.monotonic() - start]
+        self._progress.step(name, 1.0, text)
+
+
+class SkillNode(Node):
+    """Offers `execute_skill` and `kalm/list_skills`."""
+
+    def __init__(self) -> None:
+        super().__init__("skill_node", automatically_declare_parameters_from_overrides=True)
+        self._settings = declare_settings(self, SkillNodeSettings)
+        self._detect = self._action(DetectKeypoints, "kalm/detect_keypoints", "keypoint_node")
+        self._predict = self._action(
+            PredictTrajectories, "kalm/predict_trajectories", "trajectory_node"
+        )
+        self._plan = self._action(PlanMotion, "kalm/plan_motion", "planning_node")
+        self._move = self._action(ExecuteTrajectory, "robot/execute_trajectory", "robot_node")
+        GoalServer(
+            self,
+            ExecuteSkill,
+            "execute_skill",
+            self._execute,
+            lambda phase, fraction, text: ExecuteSkill.Feedback(
+                phase=phase, progress=fraction, text=text
+            ),
+        )
+        self.create_service(
+            ListSkills, "kalm/list_skills", self._list, callback_group=ReentrantCallbackGroup()
+        )
+
+    def _action(self, kind: Any, name: str, offered_by: str) -> SubAction:
+        return SubAction(self, kind, name, offered_by, self._settings.patience)
+
+    def _execute(
+        self, goal: ExecuteSkill.Goal, result: ExecuteSkill.Result, progress: Progress
+    ) -> str:
+        self._check(goal)
+        phases = Phases(result, progress)
+        with phases.phase("detect", f"looking for the keypoints of {goal.skill}") as say:
+            found = self._detect.call(
+                DetectKeypoints.Goal(skill=goal.skill),
+                progress,
+                lambda f: say(f.progress, f.stage),
+            )
+        with phases.phase("predict", "sampling trajectories") as say:
+            predicted = self._predict.call(
+                PredictTrajectories.Goal(
+                    keypoints=found.keypoints,
+                    samples=self._settings.samples,
+                    seed=self._settings.seed,
+                ),
+                progress,
+                lambda f: say(f.progress, ""),
+            )
+        candidates = predicted.trajectories
+        with phases.phase("plan", "looking for a trajectory that can be followed") as say:
+            plan = self._plan.call(
+                PlanMotion.Goal(trajectories=candidates, keypoints=found.keypoints),
+                progress,
+                lambda f: say(f.trying / len(candidates), f"trying trajectory {f.trying}"),
+            )
+        if goal.mode == ExecuteSkill.Goal.VIEW_ONLY:
+            return f"{plan.outcome.message} The arm was not moved, as asked."
+        with phases.phase("execute", "moving the arm") as say:
+            moved = self._move.call(
+                ExecuteTrajectory.Goal(
+                    joint_path=plan.approach,
+                    ee_path=plan.execution,
+                    speed_scale=goal.speed_scale or self._settings.speed_scale,
+                ),
+                progress,
+                lambda f: say(f.progress, f.part.replace("_", " ")),
+            )
+        return str(moved.outcome.message)
+
+    @staticmethod
+    def _check(goal: ExecuteSkill.Goal) -> None:
+        """Refuse a goal that cannot be meant."""
+        if not goal.skill.strip():
+            raise GoalError("the goal names no skill", "the service kalm/list_skills lists them")
+        if goal.mode not in (ExecuteSkill.Goal.RUN, ExecuteSkill.Goal.VIEW_ONLY):
+            raise GoalError(f"mode is {goal.mode}, expected 0 (run) or 1 (view only)")
+        if not 0.0 <= goal.speed_scale <= 1.0:
+            raise GoalError(f"speed_scale is {goal.speed_scale}, expected a number in (0, 1]")
+
+    def _list(self, _: ListSkills.Request, response: ListSkills.Response) -> ListSkills.Response:
+        response.skills = [
+            SkillInfo(
+                name=skill.name,
+                task=skill.task,
+                created=skill.created,
+                demonstrations=skill.demonstrations,
+                keypoints=skill.keypoints,
+                problem=skill.problem,
+            )
+            for skill in list_skills(self._settings.skills)
+        ]
+        return response
+
+
+def main() -> int:
+    """Run `skill_node`."""
+    return run_node(SkillNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

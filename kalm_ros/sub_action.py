@@ -1,0 +1,102 @@
+"""Calling another node's action from inside a goal."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.action import ActionClient
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from rclpy.task import Future
+
+from kalm_core.errors import BackendUnavailableError, CancelledError
+from kalm_core.progress import Progress
+from kalm_ros.conversions import error_from_ros
+
+POLL = 0.05
+"""How often to ask whether the caller wants to stop [s]."""
+
+LOST = 3.0
+"""A server that is absent for this long while it works is gone [s]."""
+
+UNDO = 20.0
+"""How long a cancelled server may take to undo its work [s]."""
+
+
+class SubAction:
+    """A client of one action that passes a cancel on and waits until it took effect.
+
+    Args:
+        node: the node that calls.
+        kind: the action's type; its result has the field `outcome`.
+        name: the action's name.
+        offered_by: the node that offers it, for error texts.
+        patience: how long the server may take to appear [s].
+    """
+
+    def __init__(self, node: Node, kind: Any, name: str, offered_by: str, patience: float) -> None:
+        self._name = name
+        self._offered_by = offered_by
+        self._patience = patience
+        self._client = ActionClient(node, kind, name, callback_group=ReentrantCallbackGroup())
+
+    def call(self, goal: Any, progress: Progress, on_feedback: Callable[[Any], None]) -> Any:
+        """Run a goal to its end and return its result.
+
+        Raises:
+            KalmError: what the server ended with, as the error that it stands for.
+            BackendUnavailableError: the server is absent, or vanishes while it works.
+            CancelledError: the caller asked to stop; the server has stopped too.
+        """
+        self._wait_for_server(progress)
+        sending = self._client.send_goal_async(
+            goal, feedback_callback=lambda message: on_feedback(message.feedback)
+        )
+        # From here on the server may be working: a stop must reach it, so nothing is left early.
+        handle = self._result_of(sending, Progress(), lambda: None)
+        if not handle.accepted:
+            raise BackendUnavailableError(f"{self._offered_by} refused a goal of {self._name}")
+        answer = self._result_of(handle.get_result_async(), progress, handle.cancel_goal_async)
+        error = error_from_ros(answer.result.outcome)
+        if error is not None:
+            raise error
+        return answer.result
+
+    def _wait_for_server(self, progress: Progress) -> None:
+        end = time.monotonic() + self._patience
+        while not self._client.server_is_ready():
+            if progress.should_stop():
+                raise CancelledError(f"waiting for {self._offered_by}")
+            if time.monotonic() > end:
+                raise BackendUnavailableError(
+                    f"{self._offered_by} does not offer {self._name}",
+                    f"start {self._offered_by} and look at its output",
+                )
+            time.sleep(POLL)
+
+    def _result_of(self, future: Future, progress: Progress, cancel: Callable[[], Any]) -> Any:
+        """Wait for a future; ask the server once to cancel when the caller wants to stop."""
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        seen = time.monotonic()
+        asked: float | None = None
+        while not done.wait(POLL):
+            now = time.monotonic()
+            if self._client.server_is_ready():
+                seen = now
+            if now - seen > LOST:
+                raise BackendUnavailableError(
+                    f"{self._offered_by} vanished while it worked on {self._name}",
+                    f"look at the output of {self._offered_by} and start it again",
+                )
+            if asked is None and progress.should_stop():
+                asked = now
+                cancel()
+            if asked is not None and now - asked > UNDO:
+                raise BackendUnavailableError(
+                    f"{self._offered_by} did not stop {self._name} within {UNDO:.0f} s"
+                )
+        return future.result()
