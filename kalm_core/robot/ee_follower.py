@@ -1,0 +1,140 @@
+"""Contact motion: an end-effector trajectory streamed to a Cartesian impedance tracker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import franky
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.spatial.transform import Rotation, RotationSpline
+
+from kalm_core.errors import RobotError
+from kalm_core.robot.arm_state import ArmState
+from kalm_core.robot.fr3_limits import JOINT_LOWER, JOINT_UPPER
+from kalm_core.robot.gripper_driver import GripperDeadline, GripperDriver
+from kalm_core.robot.gripper_switches import gripper_switches
+from kalm_core.robot.joint_follower import friction_compensation
+from kalm_core.robot.path_clock import shortest_pose_steps, stretched_stamps
+from kalm_core.robot.path_follower import PathFollower, fading
+from kalm_core.robot.robot_settings import RobotSettings
+from kalm_core.se3 import make_pose, rotation_angle
+from kalm_core.trajectory import EndEffectorTrajectory
+
+_NEAR = 0.002  # [m], a settled tool
+
+
+class EePathFollower(PathFollower):
+    """Follows an `EndEffectorTrajectory` compliantly, waiting wherever the hand has to move."""
+
+    stage = "ee_path"
+
+    def __init__(
+        self,
+        trajectory: EndEffectorTrajectory,
+        now: ArmState,
+        gripper: GripperDriver,
+        speed_scale: float,
+        settings: RobotSettings,
+    ) -> None:
+        """Check the trajectory against the arm.
+
+        Args:
+            trajectory: the path.
+            now: where the arm is; the elbow is drawn to its posture.
+            gripper: the hand.
+            speed_scale: in (0, 1].
+            settings: tolerances and gains.
+
+        Raises:
+            RobotError: the path starts elsewhere.
+        """
+        poses, T_base_ee = trajectory.T_base_ee, now.T_base_ee
+        away = float(np.linalg.norm(poses[0, :3, 3] - T_base_ee[:3, 3]))
+        turn = float(rotation_angle(poses[0], T_base_ee))
+        if away > settings.start_position_tolerance or turn > settings.start_rotation_tolerance:
+            raise RobotError(
+                f"the end-effector path starts {away:.3f} m and {turn:.3f} rad from the tool, "
+                f"allowed are {settings.start_position_tolerance} m and "
+                f"{settings.start_rotation_tolerance} rad",
+                "plan again from where the arm is now",
+            )
+        stamps = stretched_stamps(
+            trajectory.stamps,
+            speed_scale,
+            shortest_pose_steps(poses, settings.tool_speed, settings.tool_turn_rate),
+        )
+        super().__init__(settings, float(stamps[-1]))
+        self._posture = now.q
+        self._position = PchipInterpolator(stamps, poses[:, :3, 3])
+        self._velocity = self._position.derivative()
+        rotations = Rotation.from_matrix(poses[:, :3, :3])
+        self._rotation = RotationSpline(stamps, rotations)
+        self._offset = T_base_ee[:3, 3] - poses[0, :3, 3]
+        self._offset_turn = (
+            Rotation.from_matrix(T_base_ee[:3, :3]) * rotations[0].inv()
+        ).as_rotvec()
+        self._target = T_base_ee
+        self._end = poses[-1, :3, 3]
+        self._gripper = gripper
+        self._switches = [
+            (float(stamps[switch.pose]), switch)
+            for switch in gripper_switches(
+                trajectory.gripper, gripper.width, settings.gripper_switch
+            )
+        ]
+        self._waiting: GripperDeadline | None = None
+        self._tracker: Any = None
+
+    def start(self, robot: Any) -> None:
+        """Take control of an idle `franky.Robot`, holding it where it is."""
+        s = self._settings
+        self._tracker = franky.CartesianImpedanceTracker(
+            robot,
+            translational_stiffness=s.translational_stiffness,
+            rotational_stiffness=s.rotational_stiffness,
+            translational_error_clip=np.full(3, s.translational_error_clip),
+            rotational_error_clip=np.full(3, s.rotational_error_clip),
+            posture_task=franky.PostureTask(self._posture, s.posture_stiffness),
+            friction=friction_compensation(s),
+            lower_joint_limits=JOINT_LOWER,
+            upper_joint_limits=JOINT_UPPER,
+        )
+
+    def tick(self, robot: Any, state: Any, dt: float) -> bool:
+        """Send the next pose, or wait for the hand; return True when done and settled."""
+        reached = state.O_T_EE.matrix[:3, 3]
+        self._note_error(self._target[:3, 3], reached)
+        self._clock.advance(dt, self._switches[0][0] if self._switches else self._duration)
+        now = self._clock.now
+        turned = Rotation.from_rotvec(fading(now) * self._offset_turn) * self._rotation(now)
+        self._target = make_pose(
+            turned.as_matrix(), self._position(now) + fading(now) * self._offset
+        )
+        twist = franky.Twist(
+            self._velocity(now) * self._clock.rate, self._rotation(now, 1) * self._clock.rate
+        )
+        self._tracker.set_target(franky.Affine(self._target), twist)
+        if self._switches and now >= self._switches[0][0]:
+            self._move_gripper(state.time.to_sec())
+            return False
+        return self._settled(dt, bool(np.linalg.norm(reached - self._end) < _NEAR))
+
+    def end(self) -> None:
+        """Stop the hand if it still moves."""
+        if self._waiting is not None:
+            self._gripper.abort()
+
+    def _move_gripper(self, robot_time: float) -> None:
+        """Begin the switch that the arm waits for, or see whether it has ended."""
+        if self._waiting is None:
+            switch = self._switches[0][1]
+            force = self._settings.gripper_force if switch.closing else 0.0
+            opening = float(np.clip(switch.opening, 0.0, 0.08))
+            self._waiting = self._gripper.deadline(robot_time)
+            self._gripper.start(opening, self._settings.gripper_speed, force)
+        elif self._gripper.finished():
+            self._waiting = None
+            self._switches.pop(0)
+        else:
+            self._waiting.check(robot_time)

@@ -1,0 +1,158 @@
+"""The Franka Hand: its width is read in a thread of its own, its commands never block the arm."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from kalm_core.errors import GoalError, RobotError
+from kalm_core.robot.connection import FRANKY_ERRORS
+from kalm_core.robot.robot_settings import RobotSettings
+
+_READ_PERIOD = 0.1  # [s]
+_MAX_OPENING = 0.08  # [m]
+_GRASP_BELOW = 0.005  # [m], a grasp may end this far below its width, which is 0
+_WALL_PER_ROBOT = 5.0  # a simulator may be this much slower than the clock on the wall
+
+
+class GripperDriver:
+    """One connection to the hand.
+
+    A grasp closes until the force is reached, whatever lies between the fingers: the width of the
+    goal is not the width of the object. franky's `stop` waits for a running command on franky-sim,
+    and may do so on hardware, so an abandoned command is awaited before the next begins.
+    """
+
+    def __init__(self, gripper: Any, settings: RobotSettings) -> None:
+        """Start reading the width of a connected `franky.Gripper`."""
+        self._gripper = gripper
+        self._settings = settings
+        self._command: Any = None
+        self._closed = threading.Event()
+        self._width = float("nan")
+        self._error = ""
+        self._first_read = threading.Event()
+        self._reader = threading.Thread(target=self._read, name="gripper width", daemon=True)
+        self._reader.start()
+        self._first_read.wait(settings.answer_timeout)
+
+    @property
+    def width(self) -> float:
+        """Distance between the fingers [m]; NaN when the hand does not answer."""
+        return self._width
+
+    @property
+    def error(self) -> str:
+        """Why the hand does not answer; empty when it does."""
+        return self._error
+
+    def start(self, opening: float, speed: float, force: float) -> None:
+        """Begin to move the fingers.
+
+        Args:
+            opening: distance between the fingers to reach, 0 to 0.08 [m].
+            speed: of the fingers [m/s].
+            force: above 0 closes with that force [N] until something is held.
+
+        Raises:
+            GoalError: a value is out of range.
+            RobotError: the hand is busy or does not answer.
+        """
+        if not 0.0 <= opening <= _MAX_OPENING:
+            raise GoalError(f"the gripper's opening is {opening} m, expected 0 to {_MAX_OPENING} m")
+        if not 0.0 < speed <= 0.2:
+            raise GoalError(f"the gripper's speed is {speed} m/s, expected above 0 and up to 0.2")
+        if not 0.0 <= force <= 70.0:
+            raise GoalError(f"the grasping force is {force} N, expected 0 to 70 N")
+        if self._error:
+            raise RobotError(f"the gripper does not answer: {self._error}", "connect again")
+        if self._command is not None and not self._command.wait(self._settings.gripper_timeout):
+            raise RobotError("the gripper still executes its last command", "recover, then retry")
+        try:
+            if force > 0.0:
+                self._command = self._gripper.grasp_async(
+                    0.0, speed, force, _GRASP_BELOW, _MAX_OPENING
+                )
+            else:
+                self._command = self._gripper.move_async(opening, speed)
+        except FRANKY_ERRORS as error:
+            raise RobotError(f"the gripper refused: {error}", "recover, then retry") from error
+
+    def finished(self) -> bool:
+        """Return whether the command has ended.
+
+        Raises:
+            RobotError: it failed, with the hand's text, or the hand stopped answering.
+        """
+        if self._command is None:
+            return True
+        if not self._command.wait(0.0):
+            if self._error:
+                raise RobotError(f"the gripper does not answer: {self._error}", "connect again")
+            return False
+        command, self._command = self._command, None
+        try:
+            succeeded = command.get()
+        except FRANKY_ERRORS as error:
+            raise RobotError(f"the gripper failed: {error}", "recover, then retry") from error
+        if not succeeded:
+            raise RobotError(
+                f"the gripper did not reach its goal, the opening is {self._width:.4f} m",
+                "check what is between the fingers",
+            )
+        return True
+
+    def abort(self) -> None:
+        """Ask a running command to stop, without waiting for it."""
+        if self._command is not None and not self._command.wait(0.0):
+            threading.Thread(target=self._stop, name="gripper stop", daemon=True).start()
+
+    def close(self) -> None:
+        """End the reading thread and give up the connection."""
+        self._closed.set()
+        self._reader.join(self._settings.answer_timeout)
+        self._command = None
+        self._gripper = None
+
+    def deadline(self, robot_time: float) -> GripperDeadline:
+        """Return the deadline of a command that begins now."""
+        return GripperDeadline(robot_time, self._settings.gripper_timeout)
+
+    def _stop(self) -> None:
+        gripper = self._gripper
+        try:
+            if gripper is not None:
+                gripper.stop()
+        except FRANKY_ERRORS as error:
+            self._error = str(error)
+
+    def _read(self) -> None:
+        while not self._closed.is_set():
+            try:
+                self._width = float(self._gripper.state.width)
+                self._error = ""
+            except FRANKY_ERRORS as error:
+                self._width = float(np.nan)
+                self._error = str(error)
+            self._first_read.set()
+            self._closed.wait(_READ_PERIOD)
+
+
+class GripperDeadline:
+    """The time a command may take: on the robot's clock, and generously on the wall's."""
+
+    def __init__(self, robot_time: float, allowed: float) -> None:
+        self._robot_end = robot_time + allowed
+        self._wall_end = time.monotonic() + _WALL_PER_ROBOT * allowed
+        self._allowed = allowed
+
+    def check(self, robot_time: float) -> None:
+        """Raise `RobotError` if the time is over."""
+        if robot_time > self._robot_end or time.monotonic() > self._wall_end:
+            raise RobotError(
+                f"the gripper did not finish within {self._allowed} s",
+                "check what is between the fingers, then recover",
+            )

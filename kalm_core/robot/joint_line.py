@@ -1,0 +1,44 @@
+"""A straight line in joint space from rest to rest."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kalm_core.errors import GoalError
+from kalm_core.robot.fr3_limits import JOINT_ACCELERATION, JOINT_VELOCITY
+from kalm_core.trajectory import JointPath
+
+_PEAK_SPEED = 1.875  # of a minimum-jerk line, in lengths per duration: 15/8
+_PEAK_ACCELERATION = 10.0 / np.sqrt(3.0)  # in lengths per duration squared
+_SHORTEST = 0.2  # [s]
+_STEP = 0.02  # [s]
+
+
+def joint_line(q_from: ArrayLike, q_to: ArrayLike, speed: float = 1.0) -> JointPath:
+    """Time a straight line in joint space with minimum jerk, within the FR3's limits.
+
+    Args:
+        q_from: (7,) first positions [rad].
+        q_to: (7,) last positions [rad].
+        speed: peak speed of the fastest joint [rad/s]; the limits of each joint hold as well.
+
+    Raises:
+        GoalError: a shape is not (7,), a value is not finite, or the speed is not positive.
+    """
+    start = np.asarray(q_from, dtype=np.float64)
+    end = np.asarray(q_to, dtype=np.float64)
+    if start.shape != (7,) or end.shape != (7,):
+        raise GoalError(f"joint positions have shapes {start.shape} and {end.shape}, not (7,)")
+    if not (np.isfinite(start).all() and np.isfinite(end).all()):
+        raise GoalError("joint positions are not finite")
+    if not (np.isfinite(speed) and speed > 0):
+        raise GoalError(f"speed is {speed} rad/s, expected above 0")
+    length = np.abs(end - start)
+    by_speed = _PEAK_SPEED * float((length / np.minimum(JOINT_VELOCITY, speed)).max())
+    by_acceleration = float(np.sqrt(_PEAK_ACCELERATION * length.max() / JOINT_ACCELERATION))
+    duration = max(by_speed, by_acceleration, _SHORTEST)
+    stamps = np.linspace(0.0, duration, max(2, int(np.ceil(duration / _STEP)) + 1))
+    x = stamps / duration
+    blend = x**3 * (10.0 - 15.0 * x + 6.0 * x**2)
+    return JointPath(start + blend[:, None] * (end - start), stamps)

@@ -1,0 +1,78 @@
+"""What every way of following a path has in common, as seen by the loop that streams it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from kalm_core.robot.path_clock import PathClock
+from kalm_core.robot.robot_settings import RobotSettings
+from kalm_core.se3 import Array
+
+BLEND_TIME = 0.5
+"""Path time [s] over which a small distance between the arm and the path's start fades."""
+
+
+class PathFollower(ABC):
+    """Turns robot time into targets of an impedance tracker.
+
+    Attributes:
+        stage: name of this part in progress reports.
+        fraction: share of the path that is done, in [0, 1].
+        largest_error: largest distance between commanded and reached tool so far [m].
+    """
+
+    stage: str
+
+    def __init__(self, settings: RobotSettings, duration: float) -> None:
+        self._settings = settings
+        self._duration = duration
+        self._clock = PathClock(settings.ramp_time)
+        self._settled_for = 0.0
+        self.largest_error = 0.0
+
+    @property
+    def fraction(self) -> float:
+        """Share of the path that is done, in [0, 1]."""
+        return self._clock.now / self._duration
+
+    @abstractmethod
+    def start(self, robot: Any) -> None:
+        """Take control of an idle `franky.Robot`, holding it where it is."""
+
+    @abstractmethod
+    def tick(self, robot: Any, state: Any, dt: float) -> bool:
+        """Send the next target; return True when the end is reached and the arm has settled.
+
+        Args:
+            robot: the `franky.Robot`.
+            state: its state now.
+            dt: time since the last tick on the robot's clock [s].
+        """
+
+    def end(self) -> None:  # noqa: B027 (most followers hold nothing)
+        """Give back what the follower holds, whether or not the path was finished."""
+
+    def _note_error(self, commanded: Array, reached: Array) -> None:
+        """Keep the largest of the distances between (3,) tool positions [m]."""
+        self.largest_error = max(
+            self.largest_error, float(np.linalg.norm(np.asarray(commanded) - np.asarray(reached)))
+        )
+
+    def _settled(self, dt: float, near: bool) -> bool:
+        """Return whether the end has been held until `near`, or for the settle time."""
+        if self._clock.now < self._duration:
+            return False
+        self._settled_for += dt
+        shortest = min(0.1, self._settings.settle_time)
+        return (near and self._settled_for >= shortest) or (
+            self._settled_for >= self._settings.settle_time
+        )
+
+
+def fading(path_time: float) -> float:
+    """Return the share of the start's offset that is left at a path time: 1, then smoothly 0."""
+    x = min(max(path_time / BLEND_TIME, 0.0), 1.0)
+    return 1.0 - x * x * (3.0 - 2.0 * x)

@@ -1,0 +1,137 @@
+"""Settings of the arm: where it is, how stiff it follows, how fast, and what counts as wrong."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from kalm_core.settings import Settings
+
+_Stiffness = Annotated[float, Field(ge=1.0, le=3000.0)]
+_Torque = Annotated[float, Field(ge=0.0, le=5.0)]
+_SevenStiffness = tuple[
+    _Stiffness, _Stiffness, _Stiffness, _Stiffness, _Stiffness, _Stiffness, _Stiffness
+]
+_SevenTorques = tuple[_Torque, _Torque, _Torque, _Torque, _Torque, _Torque, _Torque]
+
+SIMULATED_FRICTION = (1.1, 1.1, 1.1, 1.1, 0.7, 0.4, 0.2)
+"""Coulomb friction [Nm] that suits franky-sim; its joints have 1.137 x4, 0.763, 0.44, 0.248."""
+
+
+class RobotSettings(Settings):
+    """How `FrankyArm` connects and moves. The defaults are those for a real FR3."""
+
+    host: str = Field("172.16.0.2", description="address of the arm's FCI, or of franky-sim")
+    realtime_kernel: bool = Field(
+        True,
+        description="demand a real-time kernel; true on hardware, false for the simulator",
+    )
+    connect_timeout: float = Field(
+        20.0, ge=1.0, le=120.0, description="longest wait for the connection [s, wall clock]"
+    )
+    answer_timeout: float = Field(
+        5.0,
+        ge=1.0,
+        le=60.0,
+        description="the arm's clock may stand still this long before it counts as dead "
+        "[s, wall clock]",
+    )
+    collision_torque: float = Field(
+        20.0, ge=1.0, le=100.0, description="joint torque that stops the arm [Nm]"
+    )
+    collision_force: float = Field(
+        30.0, ge=1.0, le=100.0, description="tool force that stops the arm [N]"
+    )
+
+    period: float = Field(
+        0.01, ge=0.002, le=0.05, description="time between two streamed targets [s, wall clock]"
+    )
+    stall_timeout: float = Field(
+        0.5,
+        ge=0.05,
+        le=2.0,
+        description="the watchdog stops the arm when no target came for this long [s, robot]",
+    )
+    ramp_time: float = Field(
+        0.3, ge=0.05, le=2.0, description="time in which a path speeds up or slows down [s]"
+    )
+    settle_time: float = Field(
+        1.0, ge=0.0, le=5.0, description="longest wait at the end for the error to fade [s, robot]"
+    )
+
+    joint_stiffness: _SevenStiffness = Field(
+        (600.0, 600.0, 600.0, 600.0, 250.0, 150.0, 50.0),
+        description="stiffness of joint paths, joints 1 to 7 [Nm/rad]",
+    )
+    friction: _SevenTorques = Field(
+        (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        description="Coulomb friction to compensate, joints 1 to 7 [Nm]; the real arm does it "
+        "itself, franky-sim needs about 1.1 (4 times), 0.7, 0.4, 0.2",
+    )
+    translational_stiffness: float = Field(
+        1000.0, ge=50.0, le=3000.0, description="stiffness of end-effector paths [N/m]"
+    )
+    rotational_stiffness: float = Field(
+        50.0, ge=5.0, le=200.0, description="rotational stiffness of end-effector paths [Nm/rad]"
+    )
+    posture_stiffness: float = Field(
+        5.0, ge=0.0, le=50.0, description="pull of the elbow to its first posture [Nm/rad]"
+    )
+    translational_error_clip: float = Field(
+        0.04,
+        ge=0.005,
+        le=0.2,
+        description="error beyond which the pull no longer grows, per axis [m]",
+    )
+    rotational_error_clip: float = Field(
+        0.3,
+        ge=0.02,
+        le=1.0,
+        description="error beyond which the twist no longer grows, per axis [rad]",
+    )
+
+    joint_velocity: float = Field(
+        1.0, ge=0.05, le=2.0, description="fastest joint of a joint path [rad/s]"
+    )
+    tool_speed: float = Field(
+        0.25, ge=0.01, le=1.0, description="fastest tool on an end-effector path [m/s]"
+    )
+    tool_turn_rate: float = Field(
+        1.0, ge=0.05, le=2.5, description="fastest turn on an end-effector path [rad/s]"
+    )
+
+    start_joint_tolerance: float = Field(
+        0.05, ge=0.001, le=0.5, description="a joint path must start this near the arm [rad]"
+    )
+    start_position_tolerance: float = Field(
+        0.02, ge=0.001, le=0.1, description="an end-effector path must start this near [m]"
+    )
+    start_rotation_tolerance: float = Field(
+        0.15, ge=0.01, le=1.0, description="an end-effector path must start this near [rad]"
+    )
+    tracking_error_limit: float = Field(
+        0.15,
+        ge=0.01,
+        le=0.5,
+        description="a larger distance between commanded and reached tool stops the arm [m]",
+    )
+
+    gripper_speed: float = Field(0.05, ge=0.005, le=0.1, description="speed of the fingers [m/s]")
+    gripper_force: float = Field(
+        20.0, ge=1.0, le=70.0, description="force of a grasp inside an end-effector path [N]"
+    )
+    gripper_switch: float = Field(
+        0.01,
+        ge=0.002,
+        le=0.04,
+        description="change of the commanded opening that makes the arm wait and the hand move [m]",
+    )
+    gripper_timeout: float = Field(
+        6.0, ge=1.0, le=60.0, description="longest motion of the fingers [s, robot]"
+    )
+
+    @classmethod
+    def for_simulator(cls, host: str) -> RobotSettings:
+        """Return the settings for franky-sim at `host` (a loopback address)."""
+        return cls(host=host, realtime_kernel=False, friction=SIMULATED_FRICTION)
