@@ -145,25 +145,29 @@ class RoboplanPlanner:
         self, trajectory: EndEffectorTrajectory, joints: Array, gripper: float, progress: Progress
     ) -> tuple[JointPath, Array] | _Rejection:
         """Return approach and joints of one trajectory, or the most telling reason against it."""
-        first = trajectory.T_base_ee[0]
-        answers = self.model.inverse_all(first, joints, enough=self.settings.branches)
-        if not answers:
-            short = self.model.shortfall(first, joints)
-            x, y, z = first[:3, 3]
-            text = f"first pose at ({x:.2f}, {y:.2f}, {z:.2f}) is missed by {short * 100:.0f} cm"
-            return _Rejection("reach", text, short)
         # the fingers open before the approach: check the wider of now and then
         opening = max(gripper, float(trajectory.gripper[0]))
         self.surroundings.set_gripper(opening)
         self.touchable.set_gripper(opening)
         reasons: list[_Rejection] = []
-        for q_first in answers:
+        for q_first in self.model.branches(trajectory.T_base_ee, joints, self.settings.branches):
             progress.step("planning", 1.0, "trying another posture")
             answer = self._try_branch(trajectory, joints, q_first)
             if not isinstance(answer, _Rejection):
                 return answer
             reasons.append(answer)
+        if not reasons:
+            return self._out_of_reach(trajectory.T_base_ee[0], joints)
         return max(reasons, key=lambda r: _ORDER.index(r.kind))
+
+    def _out_of_reach(self, first: Array, joints: Array) -> _Rejection:
+        distance, angle = self.model.shortfall(first, joints)
+        x, y, z = first[:3, 3]
+        text = (
+            f"first pose at ({x:.2f}, {y:.2f}, {z:.2f}) is missed by {distance * 100:.0f} cm "
+            f"and {np.degrees(angle):.0f} deg"
+        )
+        return _Rejection("reach", text, distance)
 
     def _try_branch(
         self, trajectory: EndEffectorTrajectory, joints: Array, q_first: Array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class RobotModelSettings(Settings):
         0.35, gt=0.0, le=2.0, description="largest change of a joint between two poses [rad]"
     )
     min_manipulability: float = Field(
-        0.012, ge=0.0, le=0.2, description="distance from singular postures, sqrt(det(J J^T))"
+        0.01, ge=0.0, le=0.2, description="distance from singular postures, sqrt(det(J J^T))"
     )
 
 
@@ -217,10 +218,14 @@ class RobotModel:
                 break
         return sorted(found, key=lambda q: float(np.linalg.norm(q - q_seed)))
 
-    def shortfall(self, T_base_ee: Array, q_seed: Array) -> float:
-        """Return how far [m] the tool stays from T_base_ee at the best of several attempts."""
-        starts = self.start_postures(_joints(q_seed), 6)
-        return min(self._descend(T_base_ee, start)[1] for start in starts)
+    def shortfall(self, T_base_ee: Array, q_seed: Array) -> tuple[float, float]:
+        """Return how far [m] and [rad] the tool stays from T_base_ee at the best attempt.
+
+        A tenth of a metre counts as much as a radian.
+        """
+        starts = self.start_postures(_joints(q_seed), 8)
+        misses = [self._descend(T_base_ee, start)[1:] for start in starts]
+        return min(misses, key=lambda miss: miss[0] + 0.1 * miss[1])
 
     def follow(self, T_base_ee: Array, q_start: Array) -> Following:
         """Follow (N, 4, 4) poses on the branch of q_start (7,), which must reach the first one.
@@ -257,6 +262,25 @@ class RobotModel:
                 return Following(None, text, index)
             joints.append(q)
         return Following(np.stack(joints), "", len(joints))
+
+    def branches(self, T_base_ee: Array, q_near: Array, count: int) -> Iterator[Array]:
+        """Yield postures (7,) of the first of (N, 4, 4) poses from which to try `follow`.
+
+        First answers of the first pose, the nearest to q_near first; then those that are found by
+        following backwards from answers of the last pose and of the middle, which are often the
+        hardest: the arm has one joint more than a pose fixes, and most of its postures at the
+        first pose lead nowhere.
+        """
+        known: list[Array] = []
+        for anchor in (0, len(T_base_ee) - 1, len(T_base_ee) // 2):
+            for q in self.inverse_all(T_base_ee[anchor], q_near, enough=count):
+                back = self.follow(T_base_ee[anchor::-1], q)
+                if back.joints is None:
+                    continue
+                first = back.joints[-1]
+                if all(np.abs(first - other).max() > 0.1 for other in known):
+                    known.append(first)
+                    yield first
 
 
 def _joints(q: Array) -> Array:
