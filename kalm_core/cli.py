@@ -1,0 +1,80 @@
+"""The `kalm` command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from kalm_core.commands import demonstrations, graph, learn, topics
+from kalm_core.commands.terminal import print_error
+from kalm_core.errors import CancelledError, KalmError
+
+FAILED, CANCELLED = 1, 130
+"""Exit codes, besides 0 and the 2 of a wrong command line."""
+
+
+class _Commands(TyperGroup):
+    """The commands; an error is one red sentence and an exit code, a trace only on request."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except KalmError as error:
+            if ctx.params.get("debug"):
+                raise
+            print_error(error)
+            raise typer.Exit(CANCELLED if isinstance(error, CancelledError) else FAILED) from error
+
+
+app = typer.Typer(
+    name="kalm",
+    cls=_Commands,
+    help="Learn robot skills from a few demonstrations, and use them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="show the trace of an error")] = False,
+) -> None:
+    """Learn robot skills from a few demonstrations, and use them."""
+
+
+def _add(name: str, function: Callable[..., None], example: str, passes_on: bool = False) -> None:
+    """Add a command with an example below its help.
+
+    Args:
+        name: as typed.
+        function: what it does; its docstring is the help.
+        example: one line that works.
+        passes_on: whether what it does not know belongs to the module that it starts.
+    """
+    context = {"allow_extra_args": True, "ignore_unknown_options": True} if passes_on else {}
+    app.command(name, epilog=f"\b\nExample:\n  {example}", context_settings=context)(function)
+
+
+_add("topics", topics.topics, "kalm topics")
+_add(
+    "demonstrations",
+    demonstrations.demonstrations,
+    "kalm demonstrations demonstrations --rescue",
+)
+_add(
+    "learn",
+    learn.learn,
+    'kalm learn open_drawer demonstrations --task "open the top drawer"',
+)
+_add("up", graph.up, "kalm up --sim", passes_on=True)
+_add("demo", graph.demo, "kalm demo", passes_on=True)
+
+
+if __name__ == "__main__":
+    app(prog_name="kalm")

@@ -1,0 +1,41 @@
+"""`kalm up` and `kalm demo`: hand over to the ROS side, which the core never imports."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+
+import typer
+
+from kalm_core.errors import BackendUnavailableError
+
+
+def up(context: typer.Context) -> None:
+    """Start the graph: every node in its own process, until Ctrl-C. Options go to the starter."""
+    hand_over("kalm_ros.supervisor", context.args)
+
+
+def demo(context: typer.Context) -> None:
+    """Record, learn and execute in the simulator, from nothing. Options go to the demo."""
+    hand_over("kalm_ros.demo", context.args)
+
+
+def hand_over(module: str, arguments: list[str]) -> None:
+    """Replace this process by `python -m module arguments`.
+
+    Raises:
+        BackendUnavailableError: ROS, the interfaces or the suite's ROS package is not there.
+    """
+    for package, remedy in (
+        ("rclpy", "run `make setup`, or source your ROS 2 installation"),
+        ("kalm_interfaces", "run `make setup` (or `colcon build`), then `. tools/env.sh`"),
+        ("kalm_ros", "run from the repository, or source install/setup.bash"),
+    ):
+        if importlib.util.find_spec(package) is None:
+            raise BackendUnavailableError(f"this needs ROS 2, and {package} is not there", remedy)
+    if importlib.util.find_spec(module) is None:
+        raise BackendUnavailableError(f"{module} is not part of this installation")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])

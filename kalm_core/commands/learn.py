@@ -1,0 +1,56 @@
+"""`kalm learn`: demonstrations in, a skill out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kalm_core.bags.folder import expand_bags
+from kalm_core.commands.parameter_file import read_parameters
+from kalm_core.commands.terminal import output, progress_bars
+from kalm_core.errors import ConfigError
+from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.settings import parse_settings
+
+
+def learn(
+    name: Annotated[str, typer.Argument(help="name of the skill: letters, digits, _ and -")],
+    bags: Annotated[
+        list[Path], typer.Argument(help="the demonstrations: bags, or folders full of bags")
+    ],
+    *,
+    task: Annotated[str, typer.Option(help="one sentence, as one would tell a person")],
+    skills: Annotated[Path, typer.Option(help="folder of the skills")] = Path("skills"),
+    config: Annotated[
+        Path | None, typer.Option(help="parameter file with `learning` and `hand_eye`")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace a skill of that name")
+    ] = False,
+) -> None:
+    """Learn a skill from recorded demonstrations. Ctrl-C stops cleanly."""
+    from kalm_core.learning import LearningSettings, learn_skill
+
+    values = read_parameters(config, "learner_node") if config else {}
+    unknown = set(values) - {"learning", "hand_eye", "skills"}
+    if unknown:
+        raise ConfigError(
+            f"{config} has unknown parameters: {', '.join(sorted(unknown))}",
+            "known are learning, hand_eye and skills",
+        )
+    settings = parse_settings(LearningSettings, values.get("learning", {}), str(config))
+    hand_eye = parse_settings(HandEyeSettings, values.get("hand_eye", {}), str(config))
+    with progress_bars() as progress:
+        bundle = learn_skill(
+            name,
+            task,
+            expand_bags(bags),
+            skills,
+            settings,
+            hand_eye,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    output.print(f"The skill {name} is in {bundle}", markup=False, soft_wrap=True)

@@ -1,0 +1,56 @@
+"""What the commands share towards the terminal: output, errors, progress bars, Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from kalm_core.errors import KalmError
+from kalm_core.progress import Progress
+
+output = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def print_error(error: KalmError) -> None:
+    """Print what is wrong and what to do as one red sentence."""
+    errors.print(str(error), style="red", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Give a `Progress` with one bar per stage; Ctrl-C asks the work to stop, twice kills it."""
+    stop = threading.Event()
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        stop.set()
+        errors.print("stopping; what is half done is undone (Ctrl-C again to kill)")
+        signal.signal(signal.SIGINT, previous)
+
+    columns = (
+        TextColumn("{task.description:>10}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[text]}", markup=False),
+    )
+    stages: dict[str, TaskID] = {}
+    previous = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with Bars(*columns, console=errors) as bars:
+
+            def report(stage: str, fraction: float, text: str) -> None:
+                if stage not in stages:
+                    stages[stage] = bars.add_task(stage, total=1.0, text=text)
+                bars.update(stages[stage], completed=fraction, text=text)
+
+            yield Progress(report, stop.is_set)
+    finally:
+        signal.signal(signal.SIGINT, previous)
