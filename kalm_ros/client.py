@@ -69,7 +69,9 @@ class GraphClient:
         """
         client = self._actions.get(name)
         if client is None:
-            client = self._actions[name] = ActionClient(self.node, kind, name)
+            # Made by the executor's thread: rclpy shows the executor a client before it is complete.
+            making = self._executor.create_task(ActionClient, self.node, kind, name)
+            client = self._actions[name] = self.wait(making, WAIT_FOR_SERVER, f"a client of {name}")
         if not client.wait_for_server(timeout_sec=WAIT_FOR_SERVER):
             raise ClientError(f"no action server {name} within {WAIT_FOR_SERVER:.0f} s", "start it")
         forward = None if on_feedback is None else lambda message: on_feedback(message.feedback)
