@@ -69,9 +69,10 @@ class GraphClient:
         """
         client = self._actions.get(name)
         if client is None:
-            # Made by the executor's thread: rclpy shows the executor a client before it is complete.
+            # By the executor's thread: rclpy shows the executor a client before it is complete.
             making = self._executor.create_task(ActionClient, self.node, kind, name)
-            client = self._actions[name] = self.wait(making, WAIT_FOR_SERVER, f"a client of {name}")
+            client = self.wait(making, WAIT_FOR_SERVER, f"a client of {name}")
+            self._actions[name] = client
         if not client.wait_for_server(timeout_sec=WAIT_FOR_SERVER):
             raise ClientError(f"no action server {name} within {WAIT_FOR_SERVER:.0f} s", "start it")
         forward = None if on_feedback is None else lambda message: on_feedback(message.feedback)
