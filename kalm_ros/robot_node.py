@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 
 from geometry_msgs.msg import PoseStamped
@@ -16,7 +15,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from kalm_core.bags import topics
-from kalm_core.errors import GoalError, KalmError
+from kalm_core.errors import GoalError, KalmError, RobotError
 from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
 from kalm_core.robot.robot_settings import RobotSettings
@@ -32,11 +31,15 @@ from kalm_ros.conversions import (
     trajectory_from_ros,
 )
 from kalm_ros.parameters import declare_settings
+from kalm_ros.periodic import Periodic
 from kalm_ros.qos import STATES
 from kalm_ros.run_node import run_node
 
 MAX_WIDTH = 0.08
 """Opening of the Franka hand [m]."""
+
+RETRY = 0.5
+"""Time between two attempts to connect [s]."""
 
 
 class RobotNodeSettings(Settings):
@@ -45,6 +48,9 @@ class RobotNodeSettings(Settings):
     robot: RobotSettings = RobotSettings()
     state_rate: float = Field(
         60.0, ge=50, le=500, description="how often the arm's state is published [Hz]"
+    )
+    patience: float = Field(
+        60.0, ge=0, le=600, description="how long to wait for the arm or the simulator [s]"
     )
     speed_scale: float = Field(
         0.5, gt=0, le=1, description="speed of motions whose goal does not say one"
@@ -57,7 +63,7 @@ class RobotNode(Node):
     def __init__(self) -> None:
         super().__init__("robot_node", automatically_declare_parameters_from_overrides=True)
         self._settings = declare_settings(self, RobotNodeSettings)
-        self._arm = FrankyArm(self._settings.robot)
+        self._arm = self._connect()
         self._joints = self.create_publisher(JointState, topics.JOINT_STATES.lstrip("/"), STATES)
         self._pose = self.create_publisher(PoseStamped, topics.EE_POSE.lstrip("/"), STATES)
         motion = threading.Lock()
@@ -80,31 +86,25 @@ class RobotNode(Node):
         group = ReentrantCallbackGroup()
         self.create_service(Trigger, "robot/stop", self._stop, callback_group=group)
         self.create_service(Trigger, "robot/recover", self._recover, callback_group=group)
-        # A thread of its own: a state must go out on time whatever the executor is busy with.
-        self._ending = threading.Event()
-        self._publishing = threading.Thread(target=self._publish_states, daemon=True)
-        self._publishing.start()
+        self._publishing = Periodic(self, self._settings.state_rate, self._publish_state)
+
+    def _connect(self) -> FrankyArm:
+        """Connect to the arm; a simulator that starts at the same time needs a while."""
+        end = time.monotonic() + self._settings.patience
+        while True:
+            try:
+                return FrankyArm(self._settings.robot)
+            except RobotError as error:
+                if time.monotonic() > end or not self.context.ok():
+                    raise
+                self.get_logger().info(f"waiting: {error}", throttle_duration_sec=10.0)
+                time.sleep(RETRY)
 
     def destroy_node(self) -> None:
         """Stop the arm and let go of it."""
-        self._ending.set()
-        self._publishing.join()
+        self._publishing.close()
         self._arm.close()
         super().destroy_node()
-
-    def _publish_states(self) -> None:
-        period = 1.0 / self._settings.state_rate
-        due = time.monotonic()
-        while not self._ending.wait(max(due - time.monotonic(), 0.0)):
-            due = max(due + period, time.monotonic())
-            try:
-                self._publish_state()
-            except KalmError as error:
-                self.get_logger().error(f"no state of the arm: {error}", throttle_duration_sec=5.0)
-            except Exception:
-                if not self.context.ok():
-                    return  # the process ends
-                self.get_logger().error(traceback.format_exc(), throttle_duration_sec=5.0)
 
     def _publish_state(self) -> None:
         state = self._arm.state()
