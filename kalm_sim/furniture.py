@@ -191,7 +191,7 @@ def add_clutter(world: ET.Element, index: int, item: ClutterItem) -> None:
     _rod(body, (0, 0, height), (0, 0, inside), radius * 0.88, "cylinder", material="dark")
     corners = [(radius, 0, 0.78), (radius + 0.024, 0, 0.7), (radius + 0.024, 0, 0.34)]
     points = [(x, y, z * height) for x, y, z in corners] + [(radius, 0, 0.24 * height)]
-    for start, end in zip(points[:-1], points[1:]):
+    for start, end in zip(points[:-1], points[1:], strict=True):
         _rod(body, start, end, 0.006, material=material)
 
 

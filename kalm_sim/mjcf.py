@@ -76,7 +76,7 @@ def _set_rendering(root: ET.Element) -> None:
     ET.SubElement(visual, "map", znear="0.01", zfar="20", shadowclip="1.2")
     ET.SubElement(visual, "global", offwidth="1280", offheight="960")
     quality = _find(visual, "quality")
-    quality.set("shadowsize", "4096")
+    quality.set("shadowsize", "2048")
     quality.set("offsamples", "4")
 
 

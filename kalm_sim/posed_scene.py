@@ -60,11 +60,6 @@ class PosedScene:
         self.data: Any = mujoco.MjData(self.model)
         self._at = StateAddresses(self.model)
         self._hand = self.model.body(f"{ROBOT}hand").id
-        robot = [i for i in range(self.model.nbody) if self._is_robot(i)]
-        self._robot_bodies = frozenset(robot)
-
-    def _is_robot(self, body: int) -> bool:
-        return bool(self.model.body(body).name.startswith(ROBOT))
 
     def pose(self, joints: Array, width: float = 0.065, openings: Sequence[float] = (0, 0)) -> None:
         """Put the arm at joints (7,) [rad], fingers `width` [m] apart, drawers out [m]."""
@@ -86,10 +81,15 @@ class PosedScene:
 
     def touching(self) -> list[tuple[str, str]]:
         """Return the pairs of bodies of which at least one is the robot's and that touch."""
-        pairs = set()
-        for contact in self.data.contact[: self.data.ncon]:
-            bodies = self.model.geom_bodyid[[contact.geom1, contact.geom2]]
-            if contact.dist <= 0 and any(int(b) in self._robot_bodies for b in bodies):
-                first, second = sorted(self.model.body(int(b)).name for b in bodies)
-                pairs.add((first, second))
-        return sorted(pairs)
+        return robot_contacts(self.model, self.data)
+
+
+def robot_contacts(model: Any, data: Any, depth: float = 0.0) -> list[tuple[str, str]]:
+    """Return the pairs of bodies, at least one the robot's, that overlap by `depth` [m] or more."""
+    pairs = set()
+    for contact in data.contact[: data.ncon]:
+        bodies = model.geom_bodyid[[contact.geom1, contact.geom2]]
+        first, second = sorted(model.body(int(body)).name for body in bodies)
+        if contact.dist <= -depth and (first.startswith(ROBOT) or second.startswith(ROBOT)):
+            pairs.add((first, second))
+    return sorted(pairs)

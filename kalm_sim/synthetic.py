@@ -6,6 +6,8 @@ test perception and policy. Whether a grasp holds only `laboratory` can tell.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from kalm_core.demonstration import Demonstration
@@ -19,7 +21,7 @@ from kalm_sim.demonstrator import SAMPLE_TIME, OpeningScript, script_opening
 from kalm_sim.depth_noise import DepthNoiseSettings
 from kalm_sim.posed_scene import PosedScene
 from kalm_sim.rendering import SceneCamera
-from kalm_sim.scene import SceneParameters, SceneTruth, draw_scene, scene_truth
+from kalm_sim.scene import TOP, SceneParameters, SceneTruth, draw_scene, scene_truth
 from kalm_sim.viewpoints import Viewpoint, draw_viewpoint
 
 FREE_SPEED = 0.6
@@ -71,9 +73,8 @@ def draw_reachable(
         NoFeasibleTrajectoryError: none of the attempts can be reached.
     """
     posed = posed or PosedScene(scene)
-    T_ee_cam = HandEyeSettings().T_ee_cam
-    handle = scene_truth(scene).handles[0]
-    view = _free_view(scene, rng, robot, posed, T_ee_cam)
+    handle = scene_truth(replace(scene, empty=False)).handles[TOP]
+    view = free_view(scene, rng, robot, posed)
     reason = ""
     for attempt in range(attempts):
         side = 1 if attempt < attempts // 2 else -1
@@ -95,19 +96,35 @@ def draw_reachable(
     )
 
 
-def _free_view(
+def free_view(
     scene: SceneParameters,
     rng: np.random.Generator,
     robot: RobotModel,
-    posed: PosedScene,
-    T_ee_cam: Array,
+    posed: PosedScene | None = None,
+    hand_eye: HandEyeSettings | None = None,
 ) -> Viewpoint:
+    """Draw a view of the cabinet's front, or of where it would stand, in which nothing is touched.
+
+    Args:
+        scene: to look at.
+        rng: source of the view.
+        robot: kinematics of the arm.
+        posed: of the same scene, to look for collisions; None makes one.
+        hand_eye: where the camera sits; None takes the default mount.
+
+    Raises:
+        NoFeasibleTrajectoryError: no such view can be reached.
+    """
+    posed = posed or PosedScene(scene)
+    T_ee_cam = (hand_eye or HandEyeSettings()).T_ee_cam
     for _ in range(50):
         view = draw_viewpoint(scene.cabinet, rng, robot, T_ee_cam)
         posed.pose(view.joints)
         if not posed.touching():
             return view
-    raise NoFeasibleTrajectoryError(f"scene {scene.seed}: every view of 50 touches something")
+    raise NoFeasibleTrajectoryError(
+        f"scene {scene.seed}: each of 50 views touches something", "draw another scene"
+    )
 
 
 def _first_touch(

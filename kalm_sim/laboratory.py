@@ -1,0 +1,342 @@
+"""The laboratory with physics: the arm answers the real arm's protocol, cameras see the scene.
+
+One thread steps MuJoCo and serves the arm; one renders. Whoever wants something of the state asks
+the first one, which answers between two steps, so that pictures and truth are of one instant.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any, TypeVar
+
+import mujoco
+import numpy as np
+from franky_sim.simulation_server import LocalHostnames, SimulationServer
+from numpy.typing import NDArray
+
+from kalm_core.errors import BusyError, GoalError, RobotError
+from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.rgbd import RgbdFrame
+from kalm_core.se3 import Array
+from kalm_sim.depth_noise import DepthNoiseSettings
+from kalm_sim.posed_scene import robot_contacts
+from kalm_sim.rendering import SceneCamera
+from kalm_sim.scene import SceneParameters, SceneTruth, draw_scene, scene_truth
+from kalm_sim.simulator import SceneSimulator
+
+T = TypeVar("T")
+STILL_SPEED = 0.02
+"""Joint speed below which the arm counts as still [rad/s]."""
+SETTLE_TIME = 2.0
+"""How long a reset waits for an arm that follows no motion to come to rest [s, simulated]."""
+ANSWER_TIMEOUT = 10.0
+"""Longest wait for the simulating thread [s]; a step takes about a millisecond."""
+
+
+@dataclass(frozen=True)
+class Capture:
+    """One image of the camera in the hand.
+
+    Attributes:
+        frame: the image; its stamp is the wall clock [ns] of the instant it shows.
+        robot_time: the simulation's time of that instant [s].
+        joints: (7,) posture of the arm at that instant [rad].
+    """
+
+    frame: RgbdFrame
+    robot_time: float
+    joints: Array
+
+
+class Laboratory:
+    """A simulated FR3 at its table, reached by franky at `hostname`.
+
+    Args:
+        scene: the first scene; None takes that of seed 0.
+        hostname: loopback address to serve at; None takes the first free one.
+        realtime: False steps as fast as it can; True never faster than the wall clock.
+        noise: of the depth sensor; None takes the defaults.
+        hand_eye: where the camera sits; None takes the default mount.
+        seed: of the depth noise.
+    """
+
+    def __init__(
+        self,
+        scene: SceneParameters | None = None,
+        hostname: str | None = None,
+        realtime: bool = True,
+        noise: DepthNoiseSettings | None = None,
+        hand_eye: HandEyeSettings | None = None,
+        seed: int = 0,
+    ) -> None:
+        T_ee_cam = (hand_eye or HandEyeSettings()).T_ee_cam
+        self._simulator = SceneSimulator(scene or draw_scene(0), T_ee_cam)
+        candidates = LocalHostnames() if hostname is None else [hostname]
+        self._server = SimulationServer(self._simulator, candidates)
+        self._realtime = realtime
+        self._noise = noise
+        self._rng = np.random.default_rng(seed)
+        self._questions: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
+        self._failure: BaseException | None = None
+        self._running = False
+        self._physics = threading.Thread(target=self._run, name="kalm_sim physics", daemon=True)
+        self._painter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kalm_sim painter")
+        self._camera: tuple[Any, SceneCamera, Any] | None = None
+        self._reset_lock = threading.Lock()
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Serve the arm and let time run.
+
+        Raises:
+            RobotError: the address is in use.
+        """
+        self._simulator.init()
+        try:
+            self._server.init()
+        except OSError as error:
+            raise RobotError(
+                f"the simulated arm cannot be served: {error}",
+                "stop the other simulator or choose another loopback address",
+            ) from error
+        self._running = True
+        self._physics.start()
+
+    def close(self) -> None:
+        """Stop time, the server and the cameras."""
+        self._running = False
+        if self._physics.is_alive():
+            self._physics.join()
+        self._server.cleanup()
+        self._painter.submit(self._close_camera).result()
+        self._painter.shutdown()
+        if self._simulator.is_initialized and not self._simulator.is_cleaned_up:
+            self._simulator.cleanup()
+
+    def __enter__(self) -> Laboratory:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def hostname(self) -> str:
+        """The loopback address of the arm and its gripper."""
+        hostname = self._simulator.robot.hostname
+        if hostname is None:
+            raise RobotError("the laboratory is not started", "call `start` first")
+        return str(hostname)
+
+    @property
+    def scene(self) -> SceneParameters:
+        """The scene in the simulator now."""
+        return self._simulator.current
+
+    # -- the thread that steps -------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while self._running:
+                self._server.run_once(self._realtime)
+                self._answer()
+        except Exception as error:
+            # kept for everybody who asks from now on: the thread has no caller to raise to
+            self._failure = error
+        finally:
+            self._running = False
+            self._answer()
+
+    def _answer(self) -> None:
+        """Answer what was asked since the last step."""
+        while True:
+            try:
+                question, answer = self._questions.get_nowait()
+            except Empty:
+                return
+            if not answer.set_running_or_notify_cancel():
+                continue
+            try:
+                answer.set_result(question())
+            except Exception as error:
+                answer.set_exception(error)
+
+    def _between_steps(self, question: Callable[[], T]) -> T:
+        """Let the stepping thread call `question` and return its answer.
+
+        Raises:
+            RobotError: the simulation has stopped.
+        """
+        if not self._running:
+            raise RobotError(
+                f"the simulation does not run: {self._failure or 'it is not started or is closed'}",
+                "start the simulator again",
+            )
+        answer: Future[T] = Future()
+        self._questions.put((question, answer))
+        try:
+            return answer.result(timeout=ANSWER_TIMEOUT)
+        except FutureTimeoutError as error:
+            raise RobotError(
+                f"the simulation gave no answer within {ANSWER_TIMEOUT:.0f} s: "
+                f"{self._failure or 'it hangs or the machine is overloaded'}",
+                "start the simulator again",
+            ) from error
+
+    # -- the scene -------------------------------------------------------------------------------
+
+    def reset(self, scene: SceneParameters) -> None:
+        """Put another scene before the robot; arm and fingers stay as they are.
+
+        Raises:
+            BusyError: the arm moves, or another reset is under way.
+            GoalError: the arm would stand inside the new scene.
+            RobotError: the simulation has stopped.
+        """
+        if not self._reset_lock.acquire(blocking=False):
+            raise BusyError("the scene is being exchanged already")
+        try:
+            self._await_stillness()
+            model, data = self._simulator.build(scene)  # takes about a second; time runs on
+
+            def exchange() -> None:
+                self._demand_stillness()
+                self._simulator.carry_state(model, data)
+                touched = [
+                    pair
+                    for pair in robot_contacts(model, data, depth=0.001)
+                    if not all(name.startswith("robot0_") for name in pair)
+                ]
+                if touched:
+                    raise GoalError(
+                        f"scene {scene.seed} does not fit: {touched[0][0]} would touch "
+                        f"{touched[0][1]}",
+                        "move the arm to its ready posture first",
+                    )
+                self._simulator.exchange(scene, model, data)
+
+            self._between_steps(exchange)
+        finally:
+            self._reset_lock.release()
+
+    def _await_stillness(self) -> None:
+        """Wait up to `SETTLE_TIME` for the arm to swing out after a motion."""
+        end = self.robot_time + SETTLE_TIME
+        while True:
+            try:
+                self._between_steps(self._demand_stillness)
+                return
+            except BusyError:
+                if self._between_steps(self._follows_motion) or self.robot_time > end:
+                    raise
+            time.sleep(0.01)
+
+    def _follows_motion(self) -> bool:
+        server = self._simulator.robot.server
+        return server is not None and bool(server.current_motion_id)
+
+    def _demand_stillness(self) -> None:
+        if self._follows_motion():
+            raise BusyError("the arm follows a motion", "wait for its end, then reset the scene")
+        simulator = self._simulator
+        speed = float(np.abs(simulator.data.qvel[simulator.addresses.arm_speed]).max())
+        if speed > STILL_SPEED:
+            raise BusyError(
+                f"the arm moves at {speed:.2f} rad/s",
+                "wait until it is still, then reset the scene",
+            )
+
+    def truth(self) -> SceneTruth:
+        """Return where cabinet, drawers and handles are now."""
+
+        def read() -> tuple[SceneParameters, tuple[float, ...]]:
+            simulator = self._simulator
+            openings = simulator.data.qpos[simulator.addresses.drawers]
+            return simulator.current, tuple(float(value) for value in openings)
+
+        scene, openings = self._between_steps(read)
+        return scene_truth(scene, openings)
+
+    @property
+    def robot_time(self) -> float:
+        """The simulation's time [s]."""
+        return self._between_steps(lambda: float(self._simulator.data.time))
+
+    def contact_force(self) -> float:
+        """Return the sum of the normal forces on the robot [N]."""
+
+        def read() -> float:
+            model, data = self._simulator.model, self._simulator.data
+            total, force = 0.0, np.zeros(6)
+            for index in range(data.ncon):
+                contact = data.contact[index]
+                bodies = model.geom_bodyid[[contact.geom1, contact.geom2]]
+                robot = [model.body(int(body)).name.startswith("robot0_") for body in bodies]
+                if robot[0] != robot[1]:
+                    mujoco.mj_contactForce(model, data, index, force)
+                    total += float(force[0])
+            return total
+
+        return self._between_steps(read)
+
+    # -- the cameras -----------------------------------------------------------------------------
+
+    def capture(self) -> Capture:
+        """Return what the camera in the hand sees now; time runs on while it is rendered.
+
+        Raises:
+            BackendUnavailableError: no off-screen renderer works here.
+            RobotError: the simulation has stopped.
+        """
+        return self._painter.submit(self._capture).result()
+
+    def outside_image(self) -> NDArray[np.uint8]:
+        """Return the (480, 640, 3) RGB image of the camera that looks on."""
+        return self._painter.submit(self._outside).result()
+
+    def _capture(self) -> Capture:
+        camera, data, stamp = self._snapshot()
+        frame = camera.wrist_frame(data, stamp, self._rng)
+        joints = np.array(data.qpos[self._simulator.addresses.arm])
+        return Capture(frame, float(data.time), joints)
+
+    def _outside(self) -> NDArray[np.uint8]:
+        camera, data, _ = self._snapshot()
+        return camera.outside_image(data)
+
+    def _snapshot(self) -> tuple[SceneCamera, Any, int]:
+        """Copy this instant's state; returns a camera for its model, the copy and the stamp."""
+        held = self._camera
+
+        def copy() -> tuple[Any, Any, float, int]:
+            now = self._simulator.data
+            return self._simulator.model, now.qpos.copy(), now.time, time.time_ns()
+
+        model, positions, robot_time, stamp = self._between_steps(copy)
+        if held is None or held[0] is not model:
+            self._close_camera()
+            held = (model, SceneCamera(model, self._noise), mujoco.MjData(model))
+            self._camera = held
+        _, camera, data = held
+        data.qpos[:], data.time = positions, robot_time
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_camlight(model, data)
+        return camera, data, stamp
+
+    def _close_camera(self) -> None:
+        if self._camera is not None:
+            self._camera[1].close()
+            self._camera = None

@@ -1,0 +1,79 @@
+"""franky-sim's MuJoCo simulator with a scene in it that can be exchanged between two steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mujoco
+import numpy as np
+from franky_sim.mujoco_simulator import FrankaMujocoRobot, MujocoSimulator
+
+from kalm_core.se3 import Array
+from kalm_sim.mjcf import add_scene, compile_model, compile_scene
+from kalm_sim.posed_scene import StateAddresses
+from kalm_sim.scene import SceneParameters
+
+HOME = (0.0, -0.785, 0.0, -2.356, 0.0, 1.9, 0.785)
+"""Posture of the arm when the laboratory starts, (7,) [rad]."""
+
+FINGER_STIFFNESS = 3000.0
+"""Of each finger's position control [N/m]: about 20 N on a bar of 14 mm, as with the real hand."""
+
+
+class SceneSimulator(MujocoSimulator):
+    """One FR3 in one scene.
+
+    Args:
+        scene: the first scene.
+        T_ee_cam: (4, 4) hand-eye transform of the wrist camera.
+
+    Attributes:
+        robot: what franky-sim's server drives.
+        current: the scene in the simulator now.
+        addresses: where arm, fingers and drawers are in the state of the current model.
+    """
+
+    def __init__(self, scene: SceneParameters, T_ee_cam: Array) -> None:
+        super().__init__()
+        self.robot: FrankaMujocoRobot = self.add_robot(initial_q=HOME, initial_hand_width=0.065)
+        self.robot._kp_hand = np.full(2, FINGER_STIFFNESS)
+        self.robot._kv_hand = np.full(2, 100.0)
+        self.current = scene
+        self._T_ee_cam = T_ee_cam
+        add_scene(self, scene, T_ee_cam)
+        self.addresses: StateAddresses
+
+    def _start(self) -> None:
+        """Compile the first scene and put the arm in its place (franky-sim's hook)."""
+        model = compile_model(self, self.current)
+        data = mujoco.MjData(model)
+        at = StateAddresses(model)
+        data.qpos[at.arm] = HOME
+        data.qpos[at.fingers] = self.robot.hand_width / 2
+        mujoco.mj_forward(model, data)
+        self._use(self.current, model, data)
+
+    def build(self, scene: SceneParameters) -> tuple[Any, Any]:
+        """Compile another scene; returns its model and data. May run in any thread."""
+        model = compile_scene(scene, self._T_ee_cam)
+        return model, mujoco.MjData(model)
+
+    def carry_state(self, model: Any, data: Any) -> None:
+        """Give the new data the time, arm and fingers that the simulator has now."""
+        now, old, new = self.data, self.addresses, StateAddresses(model)
+        for a, b in ((old.arm, new.arm), (old.fingers, new.fingers)):
+            data.qpos[b] = now.qpos[a]
+        for a, b in ((old.arm_speed, new.arm_speed), (old.finger_speed, new.finger_speed)):
+            data.qvel[b] = now.qvel[a]
+            data.qfrc_applied[b] = now.qfrc_applied[a]
+        data.time = now.time
+        mujoco.mj_forward(model, data)
+
+    def exchange(self, scene: SceneParameters, model: Any, data: Any) -> None:
+        """Put another scene in place. Only between two steps, in the thread that steps."""
+        self._use(scene, model, data)
+
+    def _use(self, scene: SceneParameters, model: Any, data: Any) -> None:
+        self.current, self.addresses = scene, StateAddresses(model)
+        self._mj_model, self._mj_data = model, data
+        self.robot._attach_to_scene(model, data, "robot0_")
