@@ -104,9 +104,10 @@ def execution_part(
     commands = np.array([command, *(s.command for s in inner)])
     borders = np.array([stamps[0], *(s.stamp for s in inner), stamps[-1]])
     counts = _share(POSES, len(commands))
+    travelled = _travelled(stamps, poses, pace)
     query = np.concatenate(
         [
-            _even_path(stamps, poses, pace, borders[i], borders[i + 1], n, i == len(counts) - 1)
+            _even_path(travelled, stamps, (borders[i], borders[i + 1]), n, i == len(counts) - 1)
             for i, n in enumerate(counts)
         ]
     )
@@ -220,19 +221,27 @@ def _share(total: int, parts: int) -> list[int]:
 
 
 def _even_path(
-    stamps: Array, poses: Array, pace: Array, start: float, stop: float, count: int, last: bool
+    travelled: Array, stamps: Array, stretch: tuple[float, float], count: int, last: bool
 ) -> Array:
-    """Return (count,) times [s] at even path lengths in [start, stop), or [start, stop] if last.
+    """Return (count,) times [s] at even path lengths in a stretch of time.
 
-    Where the tool rests the path does not grow; a trace of time keeps the inverse defined.
+    Args:
+        travelled: (T,) path length [m], strictly increasing.
+        stamps: (T,) [s].
+        stretch: start and end [s].
+        count: how many.
+        last: whether the end is one of them.
     """
-    length = np.concatenate([[0.0], np.cumsum(_path_steps(poses))])
-    moving = np.concatenate([[0.0], np.cumsum(np.diff(length) * (np.diff(pace) > 0))])
-    parameter = moving + 1e-6 * (stamps - stamps[0])
-    from_, to = np.interp([start, stop], stamps, parameter)
-    return np.asarray(
-        np.interp(np.linspace(from_, to, count, endpoint=last), parameter, stamps)
-    )
+    start, end = np.interp(stretch, stamps, travelled).tolist()
+    query = np.linspace(start, end, count, endpoint=last)
+    return np.asarray(np.interp(query, travelled, stamps))
+
+
+def _travelled(stamps: Array, poses: Array, pace: Array) -> Array:
+    """Return the (T,) path length [m] up to each sample, without the trembling of rests."""
+    steps = _path_steps(poses) * (np.diff(pace) > 0)
+    # Where the tool rests the path does not grow; a trace of time keeps its inverse defined.
+    return np.asarray(np.concatenate([[0.0], np.cumsum(steps)]) + 1e-6 * (stamps - stamps[0]))
 
 
 def _strictly_increasing(times: Array) -> Array:

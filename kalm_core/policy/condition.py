@@ -27,7 +27,9 @@ def condition(shape: Array, points: Array) -> Tensor:
     seen = plausible(shape, frames, points)
     points = np.where(seen[..., None], points, np.nan)
     frames, _ = fit(shape, points)
-    local = np.stack([transform_points(invert_pose(T), p) for T, p in zip(frames, points, strict=True)])
+    local = np.stack(
+        [transform_points(invert_pose(T), p) for T, p in zip(frames, points, strict=True)]
+    )
     deviation = np.where(seen[..., None], (local - shape) / _UNIT, 0.0).clip(-_LIMIT, _LIMIT)
     rows = np.concatenate([deviation, seen[..., None]], axis=-1).reshape(len(points), -1)
     return torch.from_numpy(rows.astype(np.float32))

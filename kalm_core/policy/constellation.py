@@ -22,7 +22,7 @@ MIN_KEYPOINTS = 3
 """Fewer keypoints do not say where an object is and how it is turned."""
 
 _ROUNDS = 12
-_WIDEST, _NARROWEST = 0.08, 0.012  # scale of the Cauchy weights, first and last round [m]
+_WIDEST, _NARROWEST = 0.08, 0.02  # scale of the Cauchy weights, first and last round [m]
 _GATE = 0.03  # a keypoint nearer than this to its place is always believed [m]
 _GATE_RATIO = 3.0  # ... and so is one within this multiple of the median distance
 _YAW_PRIOR = 1.0e-4  # evidence for the demonstrations' own yaw [m^2]; 1 cm points outweigh it
@@ -92,7 +92,7 @@ class Constellation:
 def fit(shape: Array, points: Array) -> tuple[Array, Array]:
     """Lay an arrangement over the keypoints of B scenes; robust, by turns about z and shifts.
 
-    Iteratively reweighted least squares with Cauchy weights that narrow from 8 cm to 12 mm. A weak
+    Iteratively reweighted least squares with Cauchy weights that narrow from 8 cm to 2 cm. A weak
     prior holds the yaw where the keypoints are too close together to tell it.
 
     Args:

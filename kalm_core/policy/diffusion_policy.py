@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from kalm_core.policy.encoding import decode
 from kalm_core.policy.network import TrajectoryUNet
 from kalm_core.policy.normalization import Normalizer
 from kalm_core.policy.settings import PolicySettings
+from kalm_core.policy.symmetry import turned
 from kalm_core.se3 import Array
 from kalm_core.settings import parse_settings
 from kalm_core.trajectory import EndEffectorTrajectory
@@ -34,6 +36,7 @@ class TrajectoryPolicy:
             the network predicts.
         normalizer: from network values to 48 rows in that frame.
         stamps: (48,) times of the poses [s], the mean of the demonstrations.
+        other_way: share of the demonstrations that grasped with the hand turned by half.
         settings: how it was made.
     """
 
@@ -43,6 +46,7 @@ class TrajectoryPolicy:
     constellation: Constellation
     normalizer: Normalizer
     stamps: Array
+    other_way: float
     settings: PolicySettings
 
     def __len__(self) -> int:
@@ -53,6 +57,8 @@ class TrajectoryPolicy:
     ) -> list[EndEffectorTrajectory]:
         """Denoise `count` trajectories; the one nearest to their mean comes first.
 
+        Where demonstrations grasped with the hand turned by half, so does their share of the
+        samples, at the end.
         See `kalm_core.policy.base.Policy.sample` for the contract.
         """
         check_request(self, keypoints, count)
@@ -62,7 +68,9 @@ class TrajectoryPolicy:
         values_np = values.double().numpy()
         distance = np.linalg.norm(values_np - values_np.mean(axis=0), axis=(1, 2))
         rows = self.normalizer.unnormalize(values_np[np.argsort(distance, kind="stable")])
-        return [decode(r, T_base_object, self.stamps) for r in rows]
+        samples = [decode(r, T_base_object, self.stamps) for r in rows]
+        straight = count - min(math.ceil(self.other_way * count), count - 1)
+        return samples[:straight] + [turned(sample) for sample in samples[straight:]]
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """Return weights and statistics as arrays, and the settings as plain values."""
@@ -72,6 +80,7 @@ class TrajectoryPolicy:
             "mean": self.normalizer.mean,
             "scale": self.normalizer.scale,
             "stamps": self.stamps,
+            "other_way": np.array([self.other_way]),
         }
         return {**weights, **statistics}, self.settings.model_dump(mode="json")
 
@@ -92,5 +101,6 @@ class TrajectoryPolicy:
             Constellation(tensors["shape"]),
             normalizer,
             tensors["stamps"],
+            float(tensors["other_way"][0]),
             settings,
         )

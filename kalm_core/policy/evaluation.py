@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from kalm_core.policy.base import Example, Policy
+from kalm_core.policy.symmetry import turned
 from kalm_core.se3 import rotation_angle
 from kalm_core.segmentation import CLOSED
 from kalm_core.trajectory import EndEffectorTrajectory
@@ -44,14 +45,20 @@ def grasp_index(trajectory: EndEffectorTrajectory) -> int:
 def trajectory_errors(
     predicted: EndEffectorTrajectory, truth: EndEffectorTrajectory
 ) -> TrajectoryErrors:
-    """Compare two trajectories of the same number of poses, pose by pose."""
+    """Compare two trajectories of the same number of poses, pose by pose.
+
+    The hand turned by half grasps the same and counts as the same.
+    """
     distance = np.linalg.norm(predicted.positions - truth.positions, axis=1)
-    angle = rotation_angle(predicted.T_base_ee, truth.T_base_ee)
+    angle = min(
+        float(rotation_angle(way.T_base_ee, truth.T_base_ee).mean())
+        for way in (predicted, turned(predicted))
+    )
     return TrajectoryErrors(
         float(distance.mean()),
         float(distance[0]),
         float(distance[grasp_index(truth)]),
-        float(angle.mean()),
+        angle,
     )
 
 

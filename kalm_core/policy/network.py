@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +28,8 @@ class _Block(nn.Module):
         scale, shift = self.film(condition)[:, :, None].chunk(2, dim=1)
         y = self.act(self.norms[0](self.first(x)) * (1.0 + scale) + shift)
         y = self.act(self.norms[1](self.second(y)))
-        skipped: Tensor = self.skip(x)
-        return y + skipped
+        summed: Tensor = y + self.skip(x)
+        return summed
 
 
 class TrajectoryUNet(nn.Module):
@@ -52,14 +53,14 @@ class TrajectoryUNet(nn.Module):
         sizes = [CHANNELS, *settings.channels]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+        for a, b in pairwise(sizes):
             self.down.append(
                 nn.ModuleList([_Block(a, b, width, kernel), _Block(b, b, width, kernel)])
             )
         top = settings.channels[-1]
         self.middle = _Block(top, top, width, kernel)
         levels = list(settings.channels)
-        for a, b in zip(levels[:-1], levels[1:], strict=True):
+        for a, b in pairwise(levels):
             self.shrink.append(nn.Conv1d(a, a, 3, stride=2, padding=1))
             self.grow.append(nn.ConvTranspose1d(b, b, 4, stride=2, padding=1))
             self.up.append(_Block(b + a, a, width, kernel))

@@ -53,7 +53,9 @@ class RigidTransferPolicy:
             raise GoalError("a policy needs at least one demonstration")
         located = [constellation.locate(e.keypoints) for e in examples]
         inverse = [invert_pose(frame) for frame, _ in located]
-        found = [transform_points(T, d.positions) for T, (_, d) in zip(inverse, located, strict=True)]
+        found = [
+            transform_points(T, d.positions) for T, (_, d) in zip(inverse, located, strict=True)
+        ]
         poses = [T @ e.trajectory.T_base_ee for T, e in zip(inverse, examples, strict=True)]
         return RigidTransferPolicy(
             constellation,

@@ -24,6 +24,7 @@ from kalm_core.policy.network import TrajectoryUNet
 from kalm_core.policy.normalization import Normalizer
 from kalm_core.policy.rigid import RigidTransferPolicy
 from kalm_core.policy.settings import PolicySettings
+from kalm_core.policy.symmetry import to_one_way
 from kalm_core.progress import Progress
 
 _MIN_FOR_HOLDING_OUT = 5
@@ -61,6 +62,19 @@ class TrainingRecord:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Share:
+    """The part of the stage "train" that one of its trainings reports, from `start` to `end`."""
+
+    progress: Progress
+    start: float
+    end: float
+
+    def step(self, step: int, steps: int, loss: float) -> None:
+        done = self.start + (self.end - self.start) * step / steps
+        self.progress.step("train", done, f"step {step} of {steps}, loss {loss:.4f}")
+
+
 def train(
     examples: Sequence[Example],
     settings: PolicySettings | None = None,
@@ -84,13 +98,14 @@ def train(
     if len(examples) < 3:
         raise GoalError(f"a policy needs 3 demonstrations or more, got {len(examples)}")
     start = time.perf_counter()
+    out = round(settings.held_out * len(examples)) if len(examples) >= _MIN_FOR_HOLDING_OUT else 0
     with _threads(settings.threads):
-        validation, done = None, 0.0
-        out = round(settings.held_out * len(examples))
-        if out and len(examples) >= _MIN_FOR_HOLDING_OUT:
-            done = 0.5
-            validation = _validate(examples, out, settings, seed, progress, (0.0, done))
-        policy, losses = _fit(examples, settings, seed, progress, (done, 1.0))
+        validation = None
+        if out:
+            first_half = _Share(progress, 0.0, 0.5)
+            validation = _validate(examples, out, settings, seed, first_half)
+        share = _Share(progress, 0.5 if out else 0.0, 1.0)
+        policy, losses = _fit(examples, settings, seed, share)
         fitted = median_errors(policy, examples)
     seconds = time.perf_counter() - start
     return policy, TrainingRecord(tuple(losses), fitted, validation, seconds)
@@ -101,14 +116,13 @@ def _validate(
     out: int,
     settings: PolicySettings,
     seed: int,
-    progress: Progress,
-    share: tuple[float, float],
+    share: _Share,
 ) -> Validation:
     """Train without `out` demonstrations drawn by the seed, and measure on them."""
     chosen = set(np.random.default_rng(seed).permutation(len(examples))[:out].tolist())
     seen = [e for i, e in enumerate(examples) if i not in chosen]
     unseen = [e for i, e in enumerate(examples) if i in chosen]
-    policy, _ = _fit(seen, settings, seed, progress, share)
+    policy, _ = _fit(seen, settings, seed, share)
     rigid = RigidTransferPolicy.from_examples(seen, policy.constellation)
     return Validation(
         tuple(e.name for e in unseen), median_errors(policy, unseen), median_errors(rigid, unseen)
@@ -119,14 +133,15 @@ def _fit(
     examples: Sequence[Example],
     settings: PolicySettings,
     seed: int,
-    progress: Progress,
-    share: tuple[float, float],
+    share: _Share,
 ) -> tuple[TrajectoryPolicy, list[float]]:
-    """Train one policy on all examples; report from share[0] to share[1]."""
+    """Train one policy on all examples."""
     constellation = Constellation.from_demonstrations([e.keypoints for e in examples])
     located = [constellation.locate(e.keypoints) for e in examples]
     points = np.stack([fitting.positions for _, fitting in located])
-    rows = np.stack([encode(e.trajectory, T) for e, (T, _) in zip(examples, located, strict=True)])
+    frames = [frame for frame, _ in located]
+    examples, other_way = to_one_way(examples, frames)
+    rows = np.stack([encode(e.trajectory, T) for e, T in zip(examples, frames, strict=True)])
     normalizer = Normalizer.from_rows(rows)
     clean = torch.from_numpy(normalizer.normalize(rows).astype(np.float32))
 
@@ -134,7 +149,8 @@ def _fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = TrajectoryUNet(len(constellation), settings.network)
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
+    ema = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
+    averaged = AveragedModel(network, multi_avg_fn=ema)
     optimizer = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -145,17 +161,19 @@ def _fit(
         told = condition(constellation.shape, disturb(points[index], settings.augmentation, rng))
         loss = training_loss(network, clean[index], told, settings.diffusion, generator)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         averaged.update_parameters(network)
         losses.append(float(loss.detach()))
-        done = share[0] + (share[1] - share[0]) * (step + 1) / settings.steps
-        progress.step("train", done, f"step {step + 1} of {settings.steps}, loss {losses[-1]:.4f}")
+        share.step(step + 1, settings.steps, losses[-1])
     network.load_state_dict(averaged.module.state_dict())
     stamps = np.mean([e.trajectory.stamps for e in examples], axis=0)
-    return TrajectoryPolicy(network.eval(), constellation, normalizer, stamps, settings), losses
+    policy = TrajectoryPolicy(
+        network.eval(), constellation, normalizer, stamps, float(other_way.mean()), settings
+    )
+    return policy, losses
 
 
 @contextmanager
