@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
+from kalm_core.report import draw_keypoints
 from pydantic import Field
 from rclpy.node import Node
 from sensor_msgs.msg import Image
@@ -14,7 +16,6 @@ from kalm_core.correspondence import CorrespondenceSettings, KeypointDetector, r
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.progress import Progress
-from kalm_core.report import draw_keypoints
 from kalm_core.rgbd import RgbdFrame
 from kalm_core.settings import Settings
 from kalm_interfaces.action import DetectKeypoints
@@ -41,8 +42,10 @@ class KeypointNodeSettings(Settings):
 class KeypointNode(Node):
     """Offers `kalm/detect_keypoints` and shows what was found."""
 
-    def __init__(self) -> None:
-        super().__init__("keypoint_node", automatically_declare_parameters_from_overrides=True)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            "keypoint_node", automatically_declare_parameters_from_overrides=True, **options
+        )
         self._settings = declare_settings(self, KeypointNodeSettings)
         self._skills = SkillCache(self._settings.skills)
         self._frames = FrameBuffer(self, self._settings.frame, self._settings.hand_eye)

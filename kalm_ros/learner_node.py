@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+from kalm_core.learning import LearningSettings, learn_skill
 from pydantic import Field
 from rclpy.node import Node
 
 from kalm_core.errors import GoalError
 from kalm_core.hand_eye import HandEyeSettings
-from kalm_core.learning import LearningSettings, learn_skill
 from kalm_core.progress import Progress
 from kalm_core.settings import Settings
+from kalm_core.skill import check_name
 from kalm_interfaces.action import LearnSkill
 from kalm_ros.action_server import GoalServer
 from kalm_ros.parameters import declare_settings
 from kalm_ros.run_node import run_node
-
-SKILL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 class LearnerNodeSettings(Settings):
@@ -34,8 +33,10 @@ class LearnerNodeSettings(Settings):
 class LearnerNode(Node):
     """Offers `kalm/learn_skill`."""
 
-    def __init__(self) -> None:
-        super().__init__("learner_node", automatically_declare_parameters_from_overrides=True)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            "learner_node", automatically_declare_parameters_from_overrides=True, **options
+        )
         self._settings = declare_settings(self, LearnerNodeSettings)
         GoalServer(
             self,
@@ -48,8 +49,7 @@ class LearnerNode(Node):
         )
 
     def _learn(self, goal: LearnSkill.Goal, result: LearnSkill.Result, progress: Progress) -> str:
-        if not SKILL_NAME.fullmatch(goal.skill):
-            raise GoalError(f"{goal.skill!r} is no name of a skill", "use letters, digits, _ and -")
+        check_name(goal.skill)
         if not goal.bags:
             raise GoalError("the goal names no bags", "give the folders of the demonstrations")
         start = time.monotonic()

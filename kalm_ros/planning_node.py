@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from typing import Any
 
 from pydantic import Field
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -48,8 +49,10 @@ class PlanningNodeSettings(Settings):
 class PlanningNode(Node):
     """Offers `kalm/plan_motion`."""
 
-    def __init__(self) -> None:
-        super().__init__("planning_node", automatically_declare_parameters_from_overrides=True)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            "planning_node", automatically_declare_parameters_from_overrides=True, **options
+        )
         self._settings = declare_settings(self, PlanningNodeSettings)
         self._planner = make_planner(self._settings.planning)
         self._frames = FrameBuffer(self, self._settings.frame, self._settings.planning.hand_eye)

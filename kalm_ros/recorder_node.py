@@ -129,8 +129,10 @@ class Recording:
 class RecorderNode(Node):
     """Offers the recording of one demonstration at a time."""
 
-    def __init__(self) -> None:
-        super().__init__("recorder_node", automatically_declare_parameters_from_overrides=True)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            "recorder_node", automatically_declare_parameters_from_overrides=True, **options
+        )
         self._settings = declare_settings(self, RecorderSettings)
         self._finish_asked = threading.Event()
         self._ended = threading.Condition()

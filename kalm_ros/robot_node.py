@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from geometry_msgs.msg import PoseStamped
 from pydantic import Field
@@ -60,8 +61,10 @@ class RobotNodeSettings(Settings):
 class RobotNode(Node):
     """Publishes the arm's state and runs one motion at a time."""
 
-    def __init__(self) -> None:
-        super().__init__("robot_node", automatically_declare_parameters_from_overrides=True)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            "robot_node", automatically_declare_parameters_from_overrides=True, **options
+        )
         self._settings = declare_settings(self, RobotNodeSettings)
         self._arm = self._connect()
         self._joints = self.create_publisher(JointState, topics.JOINT_STATES.lstrip("/"), STATES)

@@ -7,6 +7,7 @@ The camera publishes as realsense2_camera does. No node of the suite subscribes 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from geometry_msgs.msg import PoseArray
 from pydantic import Field
@@ -45,7 +46,7 @@ class SimNodeSettings(Settings):
     host: str = Field(
         "127.13.37.1", description="loopback address at which the arm answers; robot_node's too"
     )
-    scene_seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of the first scene")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of the first scene")
     empty: bool = Field(False, description="leave the cabinet out of the first scene")
     realtime: bool = Field(True, description="never run faster than the wall clock")
     image_rate: float = Field(6.0, gt=0, le=30, description="images of the wrist camera [Hz]")
@@ -61,8 +62,10 @@ class SimNodeSettings(Settings):
 class SimNode(Node):
     """Runs the laboratory in this process."""
 
-    def __init__(self) -> None:
-        super().__init__("sim_node", automatically_declare_parameters_from_overrides=True)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            "sim_node", automatically_declare_parameters_from_overrides=True, **options
+        )
         settings = declare_settings(self, SimNodeSettings)
         self._color = self.create_publisher(Image, topics.COLOR.lstrip("/"), IMAGES)
         self._depth = self.create_publisher(Image, topics.DEPTH.lstrip("/"), IMAGES)
@@ -73,7 +76,7 @@ class SimNode(Node):
         self._handles = self.create_publisher(PoseArray, f"{truth}/handle_poses", STATES)
         self._seed = self.create_publisher(UInt32, f"{truth}/scene_seed", LATCHED)
         self._laboratory = Laboratory(
-            draw_scene(settings.scene_seed, settings.empty),
+            draw_scene(settings.seed, settings.empty),
             settings.host,
             settings.realtime,
             settings.noise,
@@ -82,7 +85,7 @@ class SimNode(Node):
         )
         self._laboratory.start()
         self.get_logger().info(f"a simulated FR3 answers at {self._laboratory.hostname}")
-        self._seed.publish(UInt32(data=settings.scene_seed))
+        self._seed.publish(UInt32(data=settings.seed))
         self.create_service(
             ResetScene,
             "kalm_sim/reset_scene",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Collection
 from pathlib import Path
 
-from kalm_core.errors import GoalError
-from kalm_core.skill import Skill, load_skill
+from kalm_core.skill import Skill, load_skill, skill_folder
 
 
 class SkillCache:
@@ -15,10 +15,16 @@ class SkillCache:
 
     A skill's `skill.yaml` holds the checksums of all its files, so its own checksum stands for the
     whole skill.
+
+    Args:
+        root: the skill folder.
+        features: names of the detector's feature extractors, which the skills must have; None does
+            not ask.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, features: Collection[str] | None = None) -> None:
         self._root = root
+        self._features = features
         self._lock = threading.Lock()
         self._loaded: dict[str, tuple[str, Skill]] = {}
 
@@ -26,20 +32,20 @@ class SkillCache:
         """Return a skill by name.
 
         Raises:
-            GoalError: the name is empty.
+            GoalError: it cannot be a name.
             UnknownSkillError: there is no such skill.
             BundleError: its folder is incomplete or altered.
         """
-        if not name.strip():
-            raise GoalError("the goal names no skill", "`kalm skills` lists them")
+        folder = skill_folder(self._root, name)
         with self._lock:
-            checksum = self._checksum(name)
+            checksum = _checksum(folder / "skill.yaml")
             known = self._loaded.get(name)
             if known is None or not checksum or known[0] != checksum:
-                known = self._loaded[name] = (checksum, load_skill(self._root / name))
+                known = (checksum, load_skill(folder, self._features))
+                self._loaded[name] = known
             return known[1]
 
-    def _checksum(self, name: str) -> str:
-        """Return the checksum of a skill's record; empty when there is none."""
-        record = self._root / name / "skill.yaml"
-        return hashlib.sha256(record.read_bytes()).hexdigest() if record.is_file() else ""
+
+def _checksum(record: Path) -> str:
+    """Return the checksum of a skill's record; empty when there is none."""
+    return hashlib.sha256(record.read_bytes()).hexdigest() if record.is_file() else ""

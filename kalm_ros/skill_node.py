@@ -16,7 +16,7 @@ from rclpy.node import Node
 from kalm_core.errors import GoalError
 from kalm_core.progress import Progress
 from kalm_core.settings import Settings
-from kalm_core.skill import list_skills
+from kalm_core.skill import list_skills, skill_folder
 from kalm_interfaces.action import (
     DetectKeypoints,
     ExecuteSkill,
@@ -69,8 +69,10 @@ class Phases:
 class SkillNode(Node):
     """Offers `execute_skill` and `kalm/list_skills`."""
 
-    def __init__(self) -> None:
-        super().__init__("skill_node", automatically_declare_parameters_from_overrides=True)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            "skill_node", automatically_declare_parameters_from_overrides=True, **options
+        )
         self._settings = declare_settings(self, SkillNodeSettings)
         self._detect = self._action(DetectKeypoints, "kalm/detect_keypoints", "keypoint_node")
         self._predict = self._action(
@@ -136,15 +138,13 @@ class SkillNode(Node):
             )
         return str(moved.outcome.message)
 
-    @staticmethod
-    def _check(goal: ExecuteSkill.Goal) -> None:
+    def _check(self, goal: ExecuteSkill.Goal) -> None:
         """Refuse a goal that cannot be meant."""
-        if not goal.skill.strip():
-            raise GoalError("the goal names no skill", "the service kalm/list_skills lists them")
         if goal.mode not in (ExecuteSkill.Goal.RUN, ExecuteSkill.Goal.VIEW_ONLY):
             raise GoalError(f"mode is {goal.mode}, expected 0 (run) or 1 (view only)")
         if not 0.0 <= goal.speed_scale <= 1.0:
             raise GoalError(f"speed_scale is {goal.speed_scale}, expected a number in (0, 1]")
+        skill_folder(self._settings.skills, goal.skill)
 
     def _list(self, _: ListSkills.Request, response: ListSkills.Response) -> ListSkills.Response:
         response.skills = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 from rclpy.node import Node
@@ -37,8 +38,10 @@ class TrajectoryNodeSettings(Settings):
 class TrajectoryNode(Node):
     """Offers `kalm/predict_trajectories` and shows the candidates."""
 
-    def __init__(self) -> None:
-        super().__init__("trajectory_node", automatically_declare_parameters_from_overrides=True)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            "trajectory_node", automatically_declare_parameters_from_overrides=True, **options
+        )
         self._settings = declare_settings(self, TrajectoryNodeSettings)
         self._skills = SkillCache(self._settings.skills)
         self._markers = self.create_publisher(MarkerArray, "kalm/trajectory_markers", LATCHED)
