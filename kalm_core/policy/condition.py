@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kalm_core.policy.constellation import fit, plausible
+from kalm_core.policy.arrangement import fit, plausible
 from kalm_core.se3 import Array, invert_pose, transform_points
 
 _UNIT = 0.02  # a keypoint that lies this far [m] from its usual place is told as 1

@@ -12,7 +12,7 @@ import torch
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.policy.base import Tensors, check_request
 from kalm_core.policy.condition import condition
-from kalm_core.policy.constellation import Constellation
+from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.diffusion import denoise
 from kalm_core.policy.encoding import decode
 from kalm_core.policy.network import TrajectoryUNet
@@ -32,7 +32,7 @@ class TrajectoryPolicy:
 
     Attributes:
         network: the denoiser, with averaged weights.
-        constellation: the keypoints' usual arrangement; its place in a scene is the frame in which
+        arrangement: the keypoints' usual arrangement; its place in a scene is the frame in which
             the network predicts.
         normalizer: from network values to 48 rows in that frame.
         stamps: (48,) times of the poses [s], the mean of the demonstrations.
@@ -43,14 +43,14 @@ class TrajectoryPolicy:
     kind: ClassVar[str] = "diffusion"
 
     network: TrajectoryUNet
-    constellation: Constellation
+    arrangement: Arrangement
     normalizer: Normalizer
     stamps: Array
     other_way: float
     settings: PolicySettings
 
     def __len__(self) -> int:
-        return len(self.constellation)
+        return len(self.arrangement)
 
     def sample(
         self, keypoints: DetectedKeypoints, count: int, seed: int
@@ -62,8 +62,8 @@ class TrajectoryPolicy:
         See `kalm_core.policy.base.Policy.sample` for the contract.
         """
         check_request(self, keypoints, count)
-        T_base_object, fitting = self.constellation.locate(keypoints)
-        told = condition(self.constellation.shape, fitting.positions[None])
+        T_base_object, fitting = self.arrangement.locate(keypoints)
+        told = condition(self.arrangement.shape, fitting.positions[None])
         values = denoise(self.network, told.repeat(count, 1), self.settings.diffusion, seed)
         values_np = values.double().numpy()
         distance = np.linalg.norm(values_np - values_np.mean(axis=0), axis=(1, 2))
@@ -76,7 +76,7 @@ class TrajectoryPolicy:
         """Return weights and statistics as arrays, and the settings as plain values."""
         weights = {_WEIGHTS + k: v.numpy() for k, v in self.network.state_dict().items()}
         statistics = {
-            "shape": self.constellation.shape,
+            "shape": self.arrangement.shape,
             "mean": self.normalizer.mean,
             "scale": self.normalizer.scale,
             "stamps": self.stamps,
@@ -98,7 +98,7 @@ class TrajectoryPolicy:
         normalizer = Normalizer(tensors["mean"], tensors["scale"])
         return TrajectoryPolicy(
             network.eval(),
-            Constellation(tensors["shape"]),
+            Arrangement(tensors["shape"]),
             normalizer,
             tensors["stamps"],
             float(tensors["other_way"][0]),

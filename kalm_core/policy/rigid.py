@@ -11,7 +11,7 @@ import numpy as np
 from kalm_core.errors import GoalError
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.policy.base import Example, Tensors, check_request
-from kalm_core.policy.constellation import Constellation
+from kalm_core.policy.arrangement import Arrangement
 from kalm_core.se3 import Array, invert_pose, transform_points
 from kalm_core.trajectory import EndEffectorTrajectory
 
@@ -21,7 +21,7 @@ class RigidTransferPolicy:
     """Replays demonstrations relative to the keypoints.
 
     Attributes:
-        constellation: the keypoints' usual arrangement.
+        arrangement: the keypoints' usual arrangement.
         points: (N, K, 3) keypoints of the demonstrations in its frame [m]; NaN where not found.
         poses: (N, 48, 4, 4) tool poses of the demonstrations in its frame.
         gripper: (N, 48) commands [m].
@@ -30,18 +30,18 @@ class RigidTransferPolicy:
 
     kind: ClassVar[str] = "rigid"
 
-    constellation: Constellation
+    arrangement: Arrangement
     points: Array
     poses: Array
     gripper: Array
     stamps: Array
 
     def __len__(self) -> int:
-        return len(self.constellation)
+        return len(self.arrangement)
 
     @staticmethod
     def from_examples(
-        examples: Sequence[Example], constellation: Constellation
+        examples: Sequence[Example], arrangement: Arrangement
     ) -> RigidTransferPolicy:
         """Remember every demonstration relative to its keypoints.
 
@@ -51,14 +51,14 @@ class RigidTransferPolicy:
         """
         if not examples:
             raise GoalError("a policy needs at least one demonstration")
-        located = [constellation.locate(e.keypoints) for e in examples]
+        located = [arrangement.locate(e.keypoints) for e in examples]
         inverse = [invert_pose(frame) for frame, _ in located]
         found = [
             transform_points(T, d.positions) for T, (_, d) in zip(inverse, located, strict=True)
         ]
         poses = [T @ e.trajectory.T_base_ee for T, e in zip(inverse, examples, strict=True)]
         return RigidTransferPolicy(
-            constellation,
+            arrangement,
             np.stack(found),
             np.stack(poses),
             np.stack([e.trajectory.gripper for e in examples]),
@@ -73,7 +73,7 @@ class RigidTransferPolicy:
         The seed changes nothing. See `kalm_core.policy.base.Policy.sample` for the contract.
         """
         check_request(self, keypoints, count)
-        T_base_object, fitting = self.constellation.locate(keypoints)
+        T_base_object, fitting = self.arrangement.locate(keypoints)
         points = transform_points(invert_pose(T_base_object), fitting.positions)
         distance = np.linalg.norm(self.points - points, axis=-1)
         both = np.isfinite(distance)
@@ -87,7 +87,7 @@ class RigidTransferPolicy:
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """Return the demonstrations as arrays; there are no settings."""
         return {
-            "shape": self.constellation.shape,
+            "shape": self.arrangement.shape,
             "points": self.points,
             "poses": self.poses,
             "gripper": self.gripper,
@@ -103,5 +103,5 @@ class RigidTransferPolicy:
         """
         names = ("points", "poses", "gripper", "stamps")
         return RigidTransferPolicy(
-            Constellation(tensors["shape"]), *(tensors[name] for name in names)
+            Arrangement(tensors["shape"]), *(tensors[name] for name in names)
         )

@@ -15,7 +15,7 @@ from kalm_core.errors import GoalError
 from kalm_core.policy.augmentation import disturb
 from kalm_core.policy.base import Example
 from kalm_core.policy.condition import condition
-from kalm_core.policy.constellation import Constellation
+from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.diffusion import training_loss
 from kalm_core.policy.diffusion_policy import TrajectoryPolicy
 from kalm_core.policy.encoding import encode
@@ -123,7 +123,7 @@ def _validate(
     seen = [e for i, e in enumerate(examples) if i not in chosen]
     unseen = [e for i, e in enumerate(examples) if i in chosen]
     policy, _ = _fit(seen, settings, seed, share)
-    rigid = RigidTransferPolicy.from_examples(seen, policy.constellation)
+    rigid = RigidTransferPolicy.from_examples(seen, policy.arrangement)
     return Validation(
         tuple(e.name for e in unseen), median_errors(policy, unseen), median_errors(rigid, unseen)
     )
@@ -136,8 +136,8 @@ def _fit(
     share: _Share,
 ) -> tuple[TrajectoryPolicy, list[float]]:
     """Train one policy on all examples."""
-    constellation = Constellation.from_demonstrations([e.keypoints for e in examples])
-    located = [constellation.locate(e.keypoints) for e in examples]
+    arrangement = Arrangement.from_demonstrations([e.keypoints for e in examples])
+    located = [arrangement.locate(e.keypoints) for e in examples]
     points = np.stack([fitting.positions for _, fitting in located])
     frames = [frame for frame, _ in located]
     examples, other_way = to_one_way(examples, frames)
@@ -148,7 +148,7 @@ def _fit(
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = TrajectoryUNet(len(constellation), settings.network)
+        network = TrajectoryUNet(len(arrangement), settings.network)
     ema = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
     averaged = AveragedModel(network, multi_avg_fn=ema)
     optimizer = torch.optim.AdamW(
@@ -158,7 +158,7 @@ def _fit(
     losses: list[float] = []
     for step in range(settings.steps):
         index = rng.integers(len(examples), size=settings.batch)
-        told = condition(constellation.shape, disturb(points[index], settings.augmentation, rng))
+        told = condition(arrangement.shape, disturb(points[index], settings.augmentation, rng))
         loss = training_loss(network, clean[index], told, settings.diffusion, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -171,7 +171,7 @@ def _fit(
     network.load_state_dict(averaged.module.state_dict())
     stamps = np.mean([e.trajectory.stamps for e in examples], axis=0)
     policy = TrajectoryPolicy(
-        network.eval(), constellation, normalizer, stamps, float(other_way.mean()), settings
+        network.eval(), arrangement, normalizer, stamps, float(other_way.mean()), settings
     )
     return policy, losses
 

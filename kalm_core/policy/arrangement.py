@@ -29,7 +29,7 @@ _YAW_PRIOR = 1.0e-4  # evidence for the demonstrations' own yaw [m^2]; 1 cm poin
 
 
 @dataclass(frozen=True)
-class Constellation:
+class Arrangement:
     """The mean arrangement of K keypoints, its z axis up and its centre at the origin.
 
     Attributes:
@@ -42,7 +42,7 @@ class Constellation:
         return len(self.shape)
 
     @staticmethod
-    def from_demonstrations(detections: Sequence[DetectedKeypoints]) -> Constellation:
+    def from_demonstrations(detections: Sequence[DetectedKeypoints]) -> Arrangement:
         """Average the arrangements of several scenes, after laying them over one another.
 
         Raises:
@@ -64,7 +64,7 @@ class Constellation:
             # The mean yaw of the demonstrations is the arrangement's own: the prior's zero.
             cosine, sine = frames[:, 0, 0].mean(), frames[:, 1, 0].mean()
             shape = (mean - np.nanmean(mean, axis=0)) @ _turn(np.arctan2(sine, cosine)).T
-        return Constellation(shape)
+        return Arrangement(shape)
 
     def locate(self, detection: DetectedKeypoints) -> tuple[Array, DetectedKeypoints]:
         """Find the arrangement among the keypoints of one scene.
