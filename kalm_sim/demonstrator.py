@@ -69,7 +69,7 @@ class OpeningScript:
     @property
     def T_base_pregrasp(self) -> Array:
         """The (4, 4) pose from which the approach starts."""
-        return self.approach.T_base_ee[0]
+        return np.asarray(self.approach.T_base_ee[0])
 
     @property
     def pieces(self) -> tuple[EndEffectorTrajectory, ...]:
@@ -86,7 +86,7 @@ class OpeningScript:
             poses += [np.repeat(poses[-1][-1:], steps, axis=0), piece.T_base_ee[1:]]
             gripper += [widths, piece.gripper[1:]]
         stacked = np.concatenate(poses)
-        stamps = np.arange(len(stacked)) * SAMPLE_TIME
+        stamps = np.arange(len(stacked), dtype=np.float64) * SAMPLE_TIME
         return EndEffectorTrajectory(stacked, np.concatenate(gripper), stamps)
 
 
@@ -122,16 +122,22 @@ def script_opening(
     grasp = T_base_handle @ make_pose(rotation_cabinet, (-short, along, above))
     out = -T_base_handle[:3, 0]
     length = rng.uniform(s.pull_min, s.pull_max)
+    speeds = (s.speed_min, s.speed_max)
 
-    def line(start: float, end: float, gripper: float, unsteady: bool) -> EndEffectorTrajectory:
-        speed = rng.uniform(s.speed_min, s.speed_max)
-        return _line(grasp, out, start, end, gripper, speed, s.wobble * unsteady, rng)
+    def line(start: float, end: float, gripper: float, wobble: float) -> EndEffectorTrajectory:
+        count = max(6, round(abs(end - start) / rng.uniform(*speeds) / SAMPLE_TIME) + 1)
+        share = np.linspace(0.0, 1.0, count)
+        poses = np.repeat(grasp[None], count, axis=0)
+        poses[:, :3, 3] += (start + (end - start) * ease(share))[:, None] * out
+        poses[:, :3, 3] += _unsteadiness(count, wobble, rng)
+        stamps = np.arange(count, dtype=np.float64) * SAMPLE_TIME
+        return EndEffectorTrajectory(poses, np.full(count, gripper), stamps)
 
     bar = handle.thickness
     return OpeningScript(
-        approach=line(s.pregrasp_distance + rng.uniform(-0.02, 0.02), 0.0, s.open_width, True),
-        pull=line(0.0, length, bar, False),
-        retreat=line(length, length + s.retreat, s.open_width, False),
+        approach=line(s.pregrasp_distance + rng.uniform(-0.02, 0.02), 0.0, s.open_width, s.wobble),
+        pull=line(0.0, length, bar, 0.0),
+        retreat=line(length, length + s.retreat, s.open_width, 0.0),
         grasp_width=bar,
         open_width=s.open_width,
     )
@@ -149,25 +155,13 @@ def grasp_rotation(tilt: float, side: int) -> Array:
     return np.stack([x, np.cross(z, x), z], axis=1)
 
 
-def _line(
-    grasp: Array,
-    out: Array,
-    start: float,
-    end: float,
-    gripper: float,
-    speed: float,
-    wobble: float,
-    rng: np.random.Generator,
-) -> EndEffectorTrajectory:
-    """Move along `out` (3,) from `start` to `end` [m] off the grasp pose, slow at both ends."""
-    count = max(6, round(abs(end - start) / speed / SAMPLE_TIME) + 1)
-    share = np.linspace(0.0, 1.0, count)
-    smooth = share**3 * (10 - 15 * share + 6 * share**2)
-    poses = np.repeat(grasp[None], count, axis=0)
-    poses[:, :3, 3] += (start + (end - start) * smooth)[:, None] * out
-    if wobble > 0:
-        noise = gaussian_filter1d(rng.standard_normal((count, 3)), count / 8, axis=0)
-        scale = wobble / max(float(noise.std()), 1e-9)
-        poses[:, :3, 3] += noise * scale * np.sin(np.pi * share)[:, None]
-    stamps = np.arange(count) * SAMPLE_TIME
-    return EndEffectorTrajectory(poses, np.full(count, gripper), stamps)
+def ease(share: Array) -> Array:
+    """Return how far (0 to 1) a motion has come when `share` of its time is over, slow at ends."""
+    return np.asarray(share**3 * (10 - 15 * share + 6 * share**2))
+
+
+def _unsteadiness(count: int, size: float, rng: np.random.Generator) -> Array:
+    """Return (count, 3) slow offsets of about `size` [m] that vanish at both ends."""
+    noise = gaussian_filter1d(rng.standard_normal((count, 3)), count / 8, axis=0)
+    fade = np.sin(np.pi * np.linspace(0.0, 1.0, count))[:, None]
+    return np.asarray(noise * size / max(float(noise.std()), 1e-9) * fade)

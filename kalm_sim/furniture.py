@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
+from kalm_sim.mjcf_element import add, find, numbers
 from kalm_sim.scene import BOTTOM, TOP, CabinetParameters, ClutterItem
 
 DRAWER_NAMES = {TOP: "top", BOTTOM: "bottom"}
@@ -29,9 +31,7 @@ def drawer_joint(drawer: int) -> str:
 
 def add_table(world: ET.Element) -> None:
     """Put the robot on a table top at z = 0 and the floor where a floor is."""
-    ground = world.find("geom[@name='ground']")
-    if ground is None:
-        raise LookupError("franky-sim's world has no ground")
+    ground = find(world, "geom[@name='ground']")
     ground.set("pos", "0 0 -0.76")
     ground.set("material", "floor")
     box(world, (0.42, 0, -0.02), (0.78, 0.72, 0.02), "table", name="table")
@@ -39,6 +39,7 @@ def add_table(world: ET.Element) -> None:
         for y in (-0.66, 0.66):
             box(world, (x, y, -0.4), (0.03, 0.03, 0.36), "metal")
     box(world, (2.4, 0, 0.6), (0.02, 4.0, 1.4), "wall")
+    box(world, (0, 2.0, 0.6), (4.0, 0.02, 1.4), "wall")
 
 
 def box(
@@ -49,12 +50,12 @@ def box(
     **attributes: str,
 ) -> None:
     """Add a box by its centre and half sizes [m] in the parent's frame."""
-    ET.SubElement(
+    add(
         parent,
         "geom",
         type="box",
-        pos=_text(center),
-        size=_text(half),
+        pos=numbers(center),
+        size=numbers(half),
         material=material,
         **attributes,
     )
@@ -62,19 +63,19 @@ def box(
 
 def add_cabinet(world: ET.Element, contact: ET.Element, cabinet: CabinetParameters) -> None:
     """Add the cabinet, which stands fast, and its two drawers on slides."""
-    body = ET.SubElement(
+    body = add(
         world,
         "body",
         name="cabinet",
-        pos=_text((cabinet.x, cabinet.y, 0)),
-        euler=_text((0, 0, cabinet.yaw)),
+        pos=numbers((cabinet.x, cabinet.y, 0)),
+        euler=numbers((0, 0, cabinet.yaw)),
     )
     _add_carcass(body, cabinet)
     for drawer in (TOP, BOTTOM):
         name = _add_drawer(body, drawer, cabinet)
-        ET.SubElement(contact, "exclude", body1="cabinet", body2=name)
+        add(contact, "exclude", body1="cabinet", body2=name)
     names = [f"{DRAWER_NAMES[drawer]}_drawer_body" for drawer in (TOP, BOTTOM)]
-    ET.SubElement(contact, "exclude", body1=names[0], body2=names[1])
+    add(contact, "exclude", body1=names[0], body2=names[1])
 
 
 def _add_carcass(body: ET.Element, cabinet: CabinetParameters) -> None:
@@ -94,14 +95,14 @@ def _add_drawer(body: ET.Element, drawer: int, cabinet: CabinetParameters) -> st
     low, high = cabinet.drawer_span(drawer)
     joint = drawer_joint(drawer)
     name = f"{joint}_body"
-    slide = ET.SubElement(body, "body", name=name, pos=_text((0, 0, (low + high) / 2)))
-    ET.SubElement(
+    slide = add(body, "body", name=name, pos=numbers((0, 0, (low + high) / 2)))
+    add(
         slide,
         "joint",
         name=joint,
         type="slide",
         axis="-1 0 0",
-        range=_text((0.0, min(0.2, cabinet.depth - 0.06))),
+        range=numbers((0.0, min(0.2, cabinet.depth - 0.06))),
         limited="true",
         damping="5",
         frictionloss=f"{cabinet.friction:.6g}",
@@ -133,10 +134,8 @@ def _add_handle(slide: ET.Element, drawer: int, cabinet: CabinetParameters) -> N
     grip = {**GRIP, "material": "handle", "density": "1200"}
     bar_name = f"{DRAWER_NAMES[drawer]}_handle_bar"
     if handle.shape == "square_bar":
-        size = _text((radius, reach, radius))
-        ET.SubElement(
-            slide, "geom", type="box", pos=_text((out, 0, 0)), size=size, name=bar_name, **grip
-        )
+        size = numbers((radius, reach, radius))
+        add(slide, "geom", type="box", pos=numbers((out, 0, 0)), size=size, name=bar_name, **grip)
         for y in (-reach + radius, reach - radius):
             half = (radius * 0.8, radius * 0.8, radius * 0.8)
             box(slide, (out / 2, y, 0), (-out / 2, *half[1:]), "handle", density="1200")
@@ -157,11 +156,11 @@ def _rod(
     kind: str = "capsule",
     **attributes: str,
 ) -> None:
-    ET.SubElement(
+    add(
         parent,
         "geom",
         type=kind,
-        fromto=_text((*start, *end)),
+        fromto=numbers((*start, *end)),
         size=f"{radius:.6g}",
         **attributes,
     )
@@ -169,12 +168,12 @@ def _rod(
 
 def add_clutter(world: ET.Element, index: int, item: ClutterItem) -> None:
     """Add one item that stands fast."""
-    body = ET.SubElement(
+    body = add(
         world,
         "body",
         name=f"clutter_{index}",
-        pos=_text((item.x, item.y, item.z)),
-        euler=_text((0, 0, item.yaw)),
+        pos=numbers((item.x, item.y, item.z)),
+        euler=numbers((0, 0, item.yaw)),
     )
     material = f"clutter_{index}"
     radius, height = item.width / 2, item.height
@@ -191,9 +190,5 @@ def add_clutter(world: ET.Element, index: int, item: ClutterItem) -> None:
     _rod(body, (0, 0, height), (0, 0, inside), radius * 0.88, "cylinder", material="dark")
     corners = [(radius, 0, 0.78), (radius + 0.024, 0, 0.7), (radius + 0.024, 0, 0.34)]
     points = [(x, y, z * height) for x, y, z in corners] + [(radius, 0, 0.24 * height)]
-    for start, end in zip(points[:-1], points[1:], strict=True):
+    for start, end in itertools.pairwise(points):
         _rod(body, start, end, 0.006, material=material)
-
-
-def _text(values: Iterable[float]) -> str:
-    return " ".join(f"{float(value):.9g}" for value in values)

@@ -67,7 +67,7 @@ class Laboratory:
         seed: of the depth noise.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  # all of them are parameters of one node
         self,
         scene: SceneParameters | None = None,
         hostname: str | None = None,

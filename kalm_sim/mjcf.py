@@ -13,6 +13,7 @@ from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.se3 import Array, make_pose
 from kalm_sim import camera as cameras
 from kalm_sim.furniture import add_cabinet, add_clutter, add_table
+from kalm_sim.mjcf_element import add, find, numbers
 from kalm_sim.scene import LightParameters, SceneParameters
 from kalm_sim.textures import add_textures, paint_textures
 
@@ -49,33 +50,26 @@ def add_scene(
     _set_rendering(root)
     for light in world.findall("light"):
         world.remove(light)
-    _find(root, "actuator").clear()  # franky-sim drives the joints by applied forces
-    add_textures(_find(root, "asset"), scene)
+    find(root, "actuator").clear()  # franky-sim drives the joints by applied forces
+    add_textures(find(root, "asset"), scene)
     _add_light(root, world, scene.light)
     add_table(world)
     if not scene.empty:
-        add_cabinet(world, _find(root, "contact"), scene.cabinet)
+        add_cabinet(world, find(root, "contact"), scene.cabinet)
     for index, item in enumerate(scene.clutter):
         add_clutter(world, index, item)
     _add_cameras(world, HandEyeSettings().T_ee_cam if T_ee_cam is None else T_ee_cam)
 
 
-def _find(element: ET.Element, path: str) -> ET.Element:
-    found = element.find(path)
-    if found is None:
-        raise LookupError(f"franky-sim's model has no <{path}>")
-    return found
-
-
 def _set_rendering(root: ET.Element) -> None:
-    option = _find(root, "option")
+    option = find(root, "option")
     option.set("cone", "elliptic")  # fingers must not creep along the handle
     option.set("impratio", "5")
-    ET.SubElement(root, "statistic", center="0.5 0 0.2", extent="1.6")
-    visual = _find(root, "visual")
-    ET.SubElement(visual, "map", znear="0.01", zfar="20", shadowclip="1.2")
-    ET.SubElement(visual, "global", offwidth="1280", offheight="960")
-    quality = _find(visual, "quality")
+    add(root, "statistic", center="0.5 0 0.2", extent="1.6")
+    visual = find(root, "visual")
+    add(visual, "map", znear="0.01", zfar="20", shadowclip="1.2")
+    add(visual, "global", offwidth="1280", offheight="960")
+    quality = find(visual, "quality")
     quality.set("shadowsize", "2048")
     quality.set("offsamples", "4")
 
@@ -91,39 +85,39 @@ def _add_light(root: ET.Element, world: ET.Element, light: LightParameters) -> N
             np.sin(light.elevation),
         ]
     )
-    headlight = _find(root, "visual/headlight")
-    headlight.set("ambient", _text([light.ambient] * 3))
-    headlight.set("diffuse", _text([0.08] * 3))
+    headlight = find(root, "visual/headlight")
+    headlight.set("ambient", numbers([light.ambient] * 3))
+    headlight.set("diffuse", numbers([0.08] * 3))
     headlight.set("specular", "0 0 0")
-    ET.SubElement(
+    add(
         world,
         "light",
         name="lamp",
         directional="true",
-        pos=_text(np.array([0.5, 0.0, 0.2]) - 2.0 * toward),
-        dir=_text(toward),
-        diffuse=_text(light.intensity * warm),
+        pos=numbers(np.array([0.5, 0.0, 0.2]) - 2.0 * toward),
+        dir=numbers(toward),
+        diffuse=numbers(light.intensity * warm),
         specular="0.35 0.35 0.35",
         castshadow="true",
     )
-    ET.SubElement(
+    add(
         world,
         "light",
         name="room",
         directional="true",
         pos="0.5 0 3",
-        dir=_text([-toward[0] * 0.4, -toward[1] * 0.4, -1.0]),
-        diffuse=_text([0.25] * 3),
+        dir=numbers([-toward[0] * 0.4, -toward[1] * 0.4, -1.0]),
+        diffuse=numbers([0.25] * 3),
         specular="0.05 0.05 0.05",
         castshadow="false",
     )
 
 
 def _add_cameras(world: ET.Element, T_ee_cam: Array) -> None:
-    hand = _find(world, ".//body[@name='robot0_hand']")
+    hand = find(world, ".//body[@name='robot0_hand']")
     T_hand_cam = cameras.T_hand_ee @ T_ee_cam
     intrinsics = cameras.d435i_intrinsics()
-    ET.SubElement(
+    add(
         hand,
         "camera",
         name=cameras.WRIST_CAMERA,
@@ -132,7 +126,7 @@ def _add_cameras(world: ET.Element, T_ee_cam: Array) -> None:
     )
     _add_housing(hand, T_hand_cam)
     outside = cameras.look_at(np.array(OUTSIDE_POSITION), np.array(OUTSIDE_TARGET))
-    ET.SubElement(
+    add(
         world,
         "camera",
         name=cameras.OUTSIDE_CAMERA,
@@ -152,7 +146,7 @@ def _add_housing(hand: ET.Element, T_hand_cam: Array) -> None:
         for x in (-0.032, -0.012, 0.014, 0.032)
     ]
     for kind, size, position, material in parts:
-        ET.SubElement(
+        add(
             hand,
             "geom",
             type=kind,
@@ -164,7 +158,3 @@ def _add_housing(hand: ET.Element, T_hand_cam: Array) -> None:
             group="2",
             **cameras.pose_attributes(T_hand_cam @ make_pose(np.eye(3), position)),
         )
-
-
-def _text(values: Any) -> str:
-    return " ".join(f"{float(value):.6g}" for value in values)

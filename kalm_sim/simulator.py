@@ -16,11 +16,16 @@ from kalm_sim.scene import SceneParameters
 HOME = (0.0, -0.785, 0.0, -2.356, 0.0, 1.9, 0.785)
 """Posture of the arm when the laboratory starts, (7,) [rad]."""
 
+STIFFNESS = (4500.0, 4500.0, 3500.0, 3500.0, 1000.0, 1000.0, 600.0)
+DAMPING = (450.0, 450.0, 350.0, 350.0, 100.0, 100.0, 60.0)
+"""Of the arm's own position control [Nm/rad], [Nm s/rad]. franky-sim's are twice as high at the
+wrist and more, which makes joint 7 chatter at 0.08 rad/s for ever after a motion."""
+
 FINGER_STIFFNESS = 3000.0
 """Of each finger's position control [N/m]: about 20 N on a bar of 14 mm, as with the real hand."""
 
 
-class SceneSimulator(MujocoSimulator):
+class SceneSimulator(MujocoSimulator):  # type: ignore[misc]
     """One FR3 in one scene.
 
     Args:
@@ -35,7 +40,9 @@ class SceneSimulator(MujocoSimulator):
 
     def __init__(self, scene: SceneParameters, T_ee_cam: Array) -> None:
         super().__init__()
-        self.robot: FrankaMujocoRobot = self.add_robot(initial_q=HOME, initial_hand_width=0.065)
+        self.robot: FrankaMujocoRobot = self.add_robot(
+            initial_q=HOME, initial_hand_width=0.065, kp=STIFFNESS, kv=DAMPING
+        )
         self.robot._kp_hand = np.full(2, FINGER_STIFFNESS)
         self.robot._kv_hand = np.full(2, 100.0)
         self.current = scene

@@ -17,7 +17,7 @@ from kalm_core.planning.robot_model import RobotModel
 from kalm_core.rgbd import RgbdFrame
 from kalm_core.se3 import Array
 from kalm_core.trajectory import EndEffectorTrajectory
-from kalm_sim.demonstrator import SAMPLE_TIME, OpeningScript, script_opening
+from kalm_sim.demonstrator import SAMPLE_TIME, OpeningScript, ease, script_opening
 from kalm_sim.depth_noise import DepthNoiseSettings
 from kalm_sim.posed_scene import PosedScene
 from kalm_sim.rendering import SceneCamera
@@ -170,12 +170,11 @@ def make_demonstration(
 
     count = max(4, round(float(np.abs(opening_joints[0] - view.joints).max()) / FREE_SPEED / 0.05))
     share = np.linspace(0.0, 1.0, count, endpoint=False)
-    smooth = (share**3 * (10 - 15 * share + 6 * share**2))[:, None]
-    free = view.joints + smooth * (opening_joints[0] - view.joints)
+    free = view.joints + ease(share)[:, None] * (opening_joints[0] - view.joints)
     joints = np.concatenate([free, opening_joints])
     gripper = np.concatenate([np.full(count, script.open_width), motion.gripper])
     openings = np.concatenate([np.zeros(count), drawer_openings(script, motion)])
-    stamps = np.arange(len(joints)) * SAMPLE_TIME
+    stamps = np.arange(len(joints), dtype=np.float64) * SAMPLE_TIME
 
     images = []
     with SceneCamera(posed.model, noise) as camera:

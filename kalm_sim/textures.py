@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from kalm_sim.mjcf_element import add
 from kalm_sim.scene import Color, SceneParameters
 
 SIZE = 512
@@ -18,7 +19,7 @@ SIZE = 512
 def add_textures(asset: ET.Element, scene: SceneParameters) -> None:
     """Add the textures (flat until `paint_textures`) and materials that a scene uses."""
     for name, kind in (("table", "2d"), ("wood", "cube"), ("floor", "2d")):
-        ET.SubElement(
+        add(
             asset,
             "texture",
             name=name,
@@ -29,7 +30,7 @@ def add_textures(asset: ET.Element, scene: SceneParameters) -> None:
             width=str(SIZE),
             height=str(SIZE),
         )
-    ET.SubElement(
+    add(
         asset,
         "texture",
         name="sky",
@@ -64,7 +65,7 @@ def add_textures(asset: ET.Element, scene: SceneParameters) -> None:
 def _material(
     asset: ET.Element, name: str, color: Color, specular: float, **attributes: str
 ) -> None:
-    ET.SubElement(
+    add(
         asset,
         "material",
         name=name,
