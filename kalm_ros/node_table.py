@@ -65,8 +65,8 @@ NODES = (
         "sim_node",
         "the simulated laboratory: arm, camera, table and cabinet",
         Condition.SIMULATION,
-        ("sim_node.yaml",),
-        (("scene_seed", "seed"),),
+        ("sim_node.yaml", HAND_EYE),
+        (("scene_seed", "seed"), ("robot_host", "host")),
     ),
     NodeEntry(
         "realsense_node",

@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 
 # Longer first: the NumPy folder lies below the same prefix as Python's own headers.
-FOREIGN_NUMPY = re.compile(r"/opt/python/[^/;\"]+/lib/python3\.\d+/site-packages/numpy/_core/include")
+FOREIGN_NUMPY = re.compile(
+    r"/opt/python/[^/;\"]+/lib/python3\.\d+/site-packages/numpy/_core/include"
+)
 FOREIGN_PYTHON = re.compile(r"/opt/python/[^/;\"]+/include/python3\.\d+")
 
 
