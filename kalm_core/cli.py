@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from kalm_core.commands import demonstrations, graph, learn, topics
+from kalm_core.commands import demonstrations, doctor, graph, learn, skills, topics
 from kalm_core.commands.terminal import print_error
 from kalm_core.errors import CancelledError, KalmError
 
@@ -72,6 +72,8 @@ _add(
     learn.learn,
     'kalm learn open_drawer demonstrations --task "open the top drawer"',
 )
+_add("skills", skills.skills, "kalm skills skills")
+_add("doctor", doctor.doctor, "kalm doctor --json")
 _add("up", graph.up, "kalm up --sim", passes_on=True)
 _add("demo", graph.demo, "kalm demo", passes_on=True)
 

@@ -32,7 +32,8 @@ def hand_over(module: str, arguments: list[str]) -> None:
         ("kalm_interfaces", "run `make setup` (or `colcon build`), then `. tools/env.sh`"),
         ("kalm_ros", "run from the repository, or source install/setup.bash"),
     ):
-        if importlib.util.find_spec(package) is None:
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:  # without origin: only a folder of that name
             raise BackendUnavailableError(f"this needs ROS 2, and {package} is not there", remedy)
     if importlib.util.find_spec(module) is None:
         raise BackendUnavailableError(f"{module} is not part of this installation")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,10 @@ from rich.progress import Progress as Bars
 from kalm_core.errors import KalmError
 from kalm_core.progress import Progress
 
-output = Console(highlight=False)
+PIPE_WIDTH = 100
+"""Width of lines when the output is no terminal."""
+
+output = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 errors = Console(stderr=True, highlight=False)
 
 

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from recorded import Recording, write_bag
+from typer.testing import CliRunner
+
+from kalm_core.bags.folder import expand_bags, find_bags
+from kalm_core.bags.topics import DEPTH, RECORDED_TOPICS
+from kalm_core.cli import app
+from kalm_core.commands.parameter_file import read_parameters
+from kalm_core.commands.terminal import progress_bars
+from kalm_core.errors import CancelledError, ConfigError, DemonstrationError
+
+RUN = CliRunner()
+COMMANDS = [command.name or "" for command in app.registered_commands]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("demonstrations")
+    messages = Recording(seconds=2.0, still=0.5).messages()
+    write_bag(root / "001", messages)
+    write_bag(root / "002", [item for item in messages if item[0] != DEPTH])
+    write_bag(root / "003", messages)
+    os.truncate(root / "003" / "003.mcap", 5000)
+    (root / "004.recording").mkdir()
+    return root
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example(command: str) -> None:
+    result = RUN.invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"Example:\n    kalm {command}" in result.stdout
+
+
+def test_topics_prints_a_line_that_can_be_pasted() -> None:
+    result = RUN.invoke(app, ["topics"])
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("ros2 bag record")]
+    assert line.split("--topics ")[1].split() == [topic.name for topic in RECORDED_TOPICS]
+
+
+def test_demonstrations_judges_every_bag(folder: Path) -> None:
+    result = RUN.invoke(app, ["demonstrations", str(folder)])
+    assert result.exit_code == 0
+    rows = {line.split()[0]: line for line in result.stdout.splitlines() if line.strip()}
+    assert rows["001"].split()[1:3] == ["2.0", "s"]
+    assert "good" in rows["001"]
+    assert "10.0/s" in rows["001"]
+    assert f"002: {folder}/002: {DEPTH}" in result.stdout
+    assert "003.mcap) cannot be read" in result.stdout
+    assert "004.recording: was not finished and holds no data" in result.stdout
+
+
+def test_an_error_is_one_sentence_and_exit_code_1(tmp_path: Path) -> None:
+    result = RUN.invoke(app, ["demonstrations", str(tmp_path / "nowhere")])
+    assert result.exit_code == 1
+    assert result.stderr.strip() == f"there is no folder {tmp_path}/nowhere. check the path."
+    assert result.stdout == ""
+
+
+def test_debug_shows_the_trace(tmp_path: Path) -> None:
+    result = RUN.invoke(app, ["--debug", "demonstrations", str(tmp_path / "nowhere")])
+    assert isinstance(result.exception, DemonstrationError)
+
+
+@pytest.mark.parametrize("line", [["learn"], ["nothing"], ["learn", "name", "bag"]])
+def test_a_wrong_command_line_is_exit_code_2(line: list[str]) -> None:
+    assert RUN.invoke(app, line).exit_code == 2
+
+
+def test_the_command_loads_neither_ros_nor_torch() -> None:
+    code = (
+        "import sys, kalm_core.cli;"
+        "sys.exit(', '.join({'rclpy', 'kalm_ros', 'torch', 'open3d'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_folder_stands_for_its_finished_bags(folder: Path) -> None:
+    names = ["001", "002", "003"]
+    assert [bag.name for bag in find_bags(folder)] == names
+    assert [bag.name for bag in expand_bags([folder])] == names
+    assert expand_bags([folder / "002"]) == [folder / "002"]
+    assert find_bags(folder / "001") == [folder / "001"]
+    with pytest.raises(DemonstrationError, match="holds no bag"):
+        expand_bags([folder / "004.recording"])
+
+
+def test_ctrl_c_asks_the_work_to_stop_and_the_next_one_is_the_usual() -> None:
+    usual = signal.getsignal(signal.SIGINT)
+    with pytest.raises(CancelledError), progress_bars() as progress:
+        progress.step("train", 0.5, "half")
+        os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is usual
+        progress.step("train", 0.6)
+    assert signal.getsignal(signal.SIGINT) is usual
+
+
+def test_parameters_are_read_as_ros_reads_them(tmp_path: Path) -> None:
+    file = tmp_path / "learner.yaml"
+    file.write_text(
+        "/**:\n  ros__parameters:\n    skills: everywhere\n    learning.policy.epochs: 3\n"
+        "learner_node:\n  ros__parameters:\n    skills: here\n    learning:\n      seed: 1\n"
+        "      device: ''\nother_node:\n  ros__parameters:\n    skills: there\n"
+    )
+    assert read_parameters(file, "learner_node") == {
+        "skills": "here",
+        "learning": {"policy": {"epochs": 3}, "seed": 1},
+    }
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "learner_node: 3", "a: [", ""])
+def test_a_parameter_file_of_another_form_is_refused(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "learner.yaml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=r"learner\.yaml"):
+        read_parameters(file, "learner_node")
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_parameters(tmp_path / "none.yaml", "learner_node")
