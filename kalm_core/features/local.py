@@ -18,9 +18,9 @@ from kalm_core.rgbd import RgbdFrame
 from kalm_core.se3 import Array, invert_pose
 from kalm_core.settings import Settings
 
-_LATERAL = np.array([-0.13, -0.09, -0.06, -0.035, -0.015, 0, 0.015, 0.035, 0.06, 0.09, 0.13])
-_UP = np.array([-0.15, -0.11, -0.08, -0.055, -0.035, -0.018, 0, 0.018, 0.035, 0.055, 0.08, 0.11, 0.15])
-_OUT = np.array([-0.06, -0.03, -0.01, 0.01, 0.03])
+_LATERAL = np.array([-0.12, -0.08, -0.05, -0.022, 0.0, 0.022, 0.05, 0.08, 0.12])
+_UP = np.array([-0.14, -0.10, -0.065, -0.04, -0.018, 0.0, 0.018, 0.04, 0.065, 0.10, 0.14])
+_OUT = np.array([-0.05, -0.015, 0.01, 0.03])
 
 
 class LocalSettings(Settings):
