@@ -1,7 +1,8 @@
 """ROS parameters from settings classes: declared once, with description and range, read once.
 
-A nested settings class becomes a dotted name (`robot.host`). Parameters are read-only: a node is
-configured when it starts, and a goal never meets half-changed settings.
+A nested settings class becomes a dotted name (`robot.host`), and so does every entry of a table
+(`weights.local`); a table that is given replaces the default one as a whole. Parameters are
+read-only: a node is configured when it starts, and a goal never meets half-changed settings.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic.fields import FieldInfo
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+from kalm_core.errors import ConfigError
 from kalm_core.settings import Settings, parse_settings
 
 S = TypeVar("S", bound=Settings)
@@ -25,45 +27,51 @@ LARGEST_INTEGER = 2**63 - 1
 ROS_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
 
-def flat_fields(cls: type[Settings], prefix: str = "") -> Iterator[tuple[str, FieldInfo, Any]]:
-    """Yield (dotted name, field, default value) of every plain field of a settings class."""
+def flat_fields(cls: type[Settings], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield (dotted name, field) of every plain field of a settings class."""
     for name, field in cls.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, Settings):
             yield from flat_fields(kind, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", field, field.get_default(call_default_factory=True)
+            yield f"{prefix}{name}", field
 
 
-def declare_settings(node: Node, cls: type[S]) -> S:
+def declare_settings(node: Node, cls: type[S], without: tuple[str, ...] = ()) -> S:
     """Declare the parameters of `cls` on a node and return the settings they hold.
 
     Args:
         node: made with `automatically_declare_parameters_from_overrides=True`, so that every value
             that was given is known, a misspelt one too.
         cls: the settings class; its defaults serve where nothing was given.
+        without: settings that the node sets itself and that are no parameters.
 
     Raises:
         ConfigError: a parameter is unknown, of another type or out of range; all are named.
     """
-    fields = {name: (field, default) for name, field, default in flat_fields(cls)}
+    hidden = tuple(f"{name}." for name in without)
+    fields = {name: field for name, field in flat_fields(cls) if not name.startswith(hidden)}
     given = {
         name: parameter.value
         for name, parameter in node.get_parameters_by_prefix("").items()
         if name.split(".")[0] not in ROS_OWN
     }
     values = {
-        name: _from_parameter(fields[name][0].annotation, value) if name in fields else value
+        name: _from_parameter(fields[name].annotation, value) if name in fields else value
         for name, value in given.items()
     }
+    for name in given:
+        if name.startswith(hidden):
+            raise ConfigError(f"node {node.get_name()} has no parameter {name}")
     settings = parse_settings(cls, _nested(values), f"node {node.get_name()}")
     for name in given:
         node.undeclare_parameter(name)
-    for name, (field, _) in fields.items():
+    for name, field in fields.items():
         value: Any = settings
         for part in name.split("."):
             value = getattr(value, part)
-        node.declare_parameter(name, _to_value(value), describe(name, field), ignore_override=True)
+        for full_name, plain in _to_parameters(name, value).items():
+            node.declare_parameter(full_name, plain, describe(name, field), ignore_override=True)
     return settings
 
 
@@ -116,13 +124,15 @@ def _from_parameter(kind: Any, value: Any) -> Any:
     return list(value) if hasattr(value, "tolist") else value
 
 
-def _to_value(value: Any) -> Any:
-    """Turn a setting into what a ROS parameter can hold."""
+def _to_parameters(name: str, value: Any) -> dict[str, Any]:
+    """Turn a setting into one ROS parameter, or a table into one for each of its entries."""
+    if isinstance(value, dict):
+        return {f"{name}.{key}": entry for key, entry in value.items()}
     if value is None:
-        return ""
+        return {name: ""}
     if isinstance(value, Path):
-        return str(value)
-    return list(value) if isinstance(value, (tuple, list)) else value
+        return {name: str(value)}
+    return {name: list(value) if isinstance(value, (tuple, list)) else value}
 
 
 def _nested(values: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from sensor_msgs.msg import JointState
 
 from kalm_core.bags import topics
 from kalm_core.errors import GoalError, RobotError
+from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.planning.planner import PlanningSettings, make_planner
 from kalm_core.progress import Progress
 from kalm_core.se3 import Array
@@ -41,6 +42,7 @@ class PlanningNodeSettings(Settings):
 
     planning: PlanningSettings = PlanningSettings()
     frame: FrameSettings = FrameSettings()
+    hand_eye: HandEyeSettings = HandEyeSettings()
     joints_age: float = Field(
         1.0, gt=0, le=10, description="joint states older than this are not used [s]"
     )
@@ -53,9 +55,14 @@ class PlanningNode(Node):
         super().__init__(
             "planning_node", automatically_declare_parameters_from_overrides=True, **options
         )
-        self._settings = declare_settings(self, PlanningNodeSettings)
-        self._planner = make_planner(self._settings.planning)
-        self._frames = FrameBuffer(self, self._settings.frame, self._settings.planning.hand_eye)
+        self._settings = declare_settings(
+            self, PlanningNodeSettings, without=("planning.hand_eye",)
+        )
+        hand_eye = self._settings.hand_eye
+        self._planner = make_planner(
+            self._settings.planning.model_copy(update={"hand_eye": hand_eye})
+        )
+        self._frames = FrameBuffer(self, self._settings.frame, hand_eye)
         self._lock = threading.Lock()
         self._joint_state: JointState | None = None
         self.create_subscription(

@@ -23,6 +23,7 @@ class Outer(Settings):
     weights: Path | None = Field(None, description="weights; empty means none")
     point: tuple[float, float, float] = Field((0.0, 0.1, 0.2), description="a point [m]")
     names: tuple[str, ...] = Field((), description="names")
+    weights_of: dict[str, float] = Field({"a": 0.5, "b": 0.5}, description="a table")
     on: bool = Field(True, description="a switch")
 
 
@@ -52,6 +53,23 @@ def test_values_that_are_given_arrive_in_the_settings(graph):
     assert settings.names == ("a", "b")
     assert settings.on is False
     assert node.get_parameter("names").value == ["a", "b"]
+
+
+def test_a_table_is_replaced_as_a_whole(graph):
+    node = graph.make("n")
+    declare_settings(node, Outer)
+    assert node.get_parameter("weights_of.a").value == 0.5
+    node = graph.make("m", weights_of__c=1)
+    assert declare_settings(node, Outer).weights_of == {"c": 1.0}
+    assert not node.has_parameter("weights_of.a")
+
+
+def test_what_the_node_sets_itself_is_no_parameter(graph):
+    node = graph.make("n")
+    assert declare_settings(node, Outer, without=("inner",)).inner == Inner()
+    assert not node.has_parameter("inner.speed")
+    with pytest.raises(ConfigError, match="no parameter"):
+        declare_settings(graph.make("m", inner__speed=1.0), Outer, without=("inner",))
 
 
 def test_descriptions_and_ranges_become_descriptors(graph):

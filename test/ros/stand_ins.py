@@ -1,0 +1,80 @@
+"""A camera and an arm that only publish, for tests of the nodes that listen to them."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped
+from sensor_msgs.msg import CameraInfo, Image, JointState
+
+from kalm_core.rgbd import Intrinsics
+from kalm_core.se3 import make_pose
+from kalm_ros import conversions as c
+from kalm_ros.qos import IMAGES, STATES
+
+INTRINSICS = Intrinsics(32, 24, 30.0, 31.0, 15.5, 11.5)
+
+
+class StandIn:
+    """Publishes what camera and robot_node would, at 20 and 100 Hz.
+
+    Attributes:
+        speed: of the tool along x [m/s].
+        silent: names of what is not published ("color", "depth", "info", "joints", "pose").
+        depth_delay: by how much depth stamps differ from colour stamps [s].
+    """
+
+    def __init__(self, graph, namespace="") -> None:
+        self.node = graph.make("stand_in")
+        self.speed = 0.0
+        self.silent: set[str] = set()
+        self.depth_delay = 0.0
+        self.published: dict[int, np.ndarray] = {}
+        self._x = 0.4
+        self._make(namespace)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _make(self, ns) -> None:
+        create = self.node.create_publisher
+        self._publishers = {
+            "color": create(Image, f"{ns}/camera/camera/color/image_raw", IMAGES),
+            "depth": create(Image, f"{ns}/camera/camera/aligned_depth_to_color/image_raw", IMAGES),
+            "info": create(CameraInfo, f"{ns}/camera/camera/color/camera_info", IMAGES),
+            "joints": create(JointState, f"{ns}/joint_states", STATES),
+            "pose": create(PoseStamped, f"{ns}/kalm/ee_pose", STATES),
+        }
+
+    def close(self) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def _publish(self, what, message) -> None:
+        if what not in self.silent:
+            self._publishers[what].publish(message)
+
+    def _run(self) -> None:
+        tick = 0
+        while not self._ending.wait(0.01):
+            stamp = time.time_ns()
+            self._x += self.speed * 0.01
+            header = c.header_to_ros(stamp, c.BASE_FRAME)
+            pose = make_pose(np.eye(3), (self._x, 0.0, 0.5))
+            self._publish("pose", PoseStamped(header=header, pose=c.pose_to_ros(pose)))
+            self._publish("joints", c.joint_state_to_ros(np.zeros(7), np.zeros(7), 0.08, header))
+            if tick % 5 == 0:
+                self._image(stamp, tick)
+            tick += 1
+
+    def _image(self, stamp, tick) -> None:
+        header = c.header_to_ros(stamp, c.CAMERA_FRAME)
+        color = np.full((24, 32, 3), tick % 256, np.uint8)
+        depth = np.full((24, 32), 0.5 + tick * 0.001, np.float32)
+        late = c.header_to_ros(stamp + int(self.depth_delay * 1e9), c.CAMERA_FRAME)
+        self.published[stamp] = depth
+        self._publish("color", c.color_to_ros(color, header))
+        self._publish("depth", c.depth_to_ros(depth, late))
+        self._publish("info", c.intrinsics_to_ros(INTRINSICS, header))

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from stand_ins import INTRINSICS, StandIn
+
+from kalm_core.errors import CancelledError, NoImageError
+from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.progress import Progress
+from kalm_core.se3 import invert_pose
+from kalm_ros.frame_buffer import FrameBuffer, FrameSettings
+
+
+@pytest.fixture
+def world(graph):
+    stand_in = StandIn(graph)
+    buffer = FrameBuffer(graph.make("listener"), FrameSettings(timeout=1.5), HandEyeSettings())
+    yield stand_in, buffer
+    stand_in.close()
+
+
+def test_a_frame_is_newer_than_the_request_and_holds_what_was_published(world):
+    stand_in, buffer = world
+    asked = time.time_ns()
+    frame = buffer.fresh(Progress())
+    assert frame.stamp >= asked
+    assert frame.intrinsics == INTRINSICS
+    np.testing.assert_allclose(frame.depth, stand_in.published[frame.stamp], atol=0.0006)
+    T_base_ee = frame.T_base_cam @ invert_pose(HandEyeSettings().T_ee_cam)
+    np.testing.assert_allclose(T_base_ee[:3, 3], (0.4, 0.0, 0.5), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("silent", "topic"),
+    [
+        ("color", "/camera/camera/color/image_raw"),
+        ("depth", "/camera/camera/aligned_depth_to_color/image_raw"),
+        ("info", "/camera/camera/color/camera_info"),
+        ("pose", "/kalm/ee_pose"),
+    ],
+)
+def test_a_topic_that_is_silent_is_named(world, silent, topic):
+    stand_in, buffer = world
+    stand_in.silent = {"color", "depth", "info", "pose"} - {silent}
+    buffer._topics[topic].clear()
+    stand_in.silent = {silent}
+    time.sleep(0.2)
+    buffer._topics[topic].clear()  # what came before it fell silent
+    with pytest.raises(NoImageError, match=topic):
+        buffer.fresh(Progress())
+
+
+def test_a_topic_that_fell_silent_is_named_with_its_age(world):
+    stand_in, buffer = world
+    buffer.fresh(Progress())
+    stand_in.silent = {"depth"}
+    time.sleep(0.3)
+    with pytest.raises(NoImageError, match=r"aligned_depth.*s old"):
+        buffer.fresh(Progress())
+
+
+def test_a_moving_arm_is_refused_until_it_rests(world):
+    stand_in, buffer = world
+    stand_in.speed = 0.2
+    time.sleep(0.3)
+    with pytest.raises(NoImageError, match="not still"):
+        buffer.fresh(Progress())
+    threading.Timer(0.5, lambda: setattr(stand_in, "speed", 0.0)).start()
+    frame = buffer.fresh(Progress())
+    time.sleep(0.1)
+    T_base_ee = frame.T_base_cam @ invert_pose(HandEyeSettings().T_ee_cam)
+    assert T_base_ee[0, 3] == pytest.approx(stand_in._x, abs=0.002)
+
+
+def test_depth_of_another_time_is_refused(world):
+    stand_in, buffer = world
+    stand_in.depth_delay = 0.025
+    time.sleep(0.5)
+    with pytest.raises(NoImageError, match="apart"):
+        buffer.fresh(Progress())
+
+
+def test_waiting_can_be_stopped(world):
+    stand_in, buffer = world
+    stand_in.silent = {"color"}
+    time.sleep(0.2)
+    start = time.monotonic()
+    with pytest.raises(CancelledError):
+        buffer.fresh(Progress(should_stop=lambda: time.monotonic() - start > 0.3))
+    assert time.monotonic() - start < 1.0

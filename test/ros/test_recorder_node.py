@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.action import ActionClient
+from stand_ins import StandIn
+from std_srvs.srv import Trigger
+
+from kalm_core.bags import RECORDED_TOPICS
+from kalm_core.bags.bag_file import open_bag
+from kalm_core.errors import Outcome
+from kalm_interfaces.action import RecordDemonstration
+from kalm_ros import conversions as c
+from kalm_ros.client import GraphClient
+from kalm_ros.recorder_node import RecorderNode
+
+
+class Bench:
+    def __init__(self, graph, folder) -> None:
+        self.folder = folder
+        self.stand_in = StandIn(graph)
+        parameters = {"folder": str(folder), "silence": 2.0}
+        graph.add(
+            RecorderNode(
+                context=graph.context,
+                parameter_overrides=[rclpy.Parameter(k, value=v) for k, v in parameters.items()],
+            )
+        )
+        client = graph.make("client")
+        self.action = ActionClient(client, RecordDemonstration, "kalm/record_demonstration")
+        self.service = client.create_client(Trigger, "kalm/finish_recording")
+        assert self.action.wait_for_server(timeout_sec=10.0)
+        assert self.service.wait_for_service(timeout_sec=10.0)
+        self.messages = 0
+
+    def start(self, name="", max_seconds=0.0):
+        goal = RecordDemonstration.Goal(name=name, max_seconds=max_seconds)
+        return GraphClient.wait(
+            self.action.send_goal_async(goal, feedback_callback=self._hear), 10.0, "start"
+        )
+
+    def _hear(self, message) -> None:
+        self.messages = message.feedback.messages
+
+    def until_recording(self) -> None:
+        end = time.monotonic() + 5.0
+        while self.messages < 50:
+            assert time.monotonic() < end, "no message was recorded"
+            time.sleep(0.02)
+
+    def finish(self):
+        return GraphClient.wait(self.service.call_async(Trigger.Request()), 20.0, "finish")
+
+    def end(self, handle):
+        result = GraphClient.wait(handle.get_result_async(), 20.0, "result").result
+        return Outcome(result.outcome.code), result
+
+
+@pytest.fixture
+def bench(graph, tmp_path):
+    made = Bench(graph, tmp_path / "demonstrations")
+    yield made
+    made.stand_in.close()
+
+
+def test_a_recording_holds_every_topic_as_it_was_published(bench):
+    handle = bench.start()
+    bench.until_recording()
+    finished = bench.finish()
+    outcome, result = bench.end(handle)
+    assert (finished.success, outcome) == (True, Outcome.SUCCEEDED)
+    assert finished.message == result.bag == str(bench.folder / "001")
+    assert result.messages >= 50
+    assert result.seconds > 0.1
+    with open_bag(bench.folder / "001") as bag:
+        counts = {topic: 0 for topic in (t.name for t in RECORDED_TOPICS)}
+        for topic, received, raw in bag.messages(tuple(counts)):
+            counts[topic] += 1
+            if topic == RECORDED_TOPICS[1].name:
+                message = bag.decode(topic, raw)
+                stamp = c.stamp_from_ros(message.header.stamp)
+                assert 0 <= received - stamp < 1_000_000_000
+                sent = c.depth_to_ros(bench.stand_in.published[stamp], c.header_to_ros(0, ""))
+                assert bytes(np.asarray(message.data)) == bytes(sent.data)
+    assert all(counts.values()), counts
+
+
+def test_the_next_recording_takes_the_next_number(bench):
+    for number in ("001", "002"):
+        handle = bench.start(max_seconds=0.4)
+        outcome, result = bench.end(handle)
+        assert (outcome, result.bag) == (Outcome.SUCCEEDED, str(bench.folder / number))
+
+
+def test_a_cancelled_recording_leaves_nothing(bench):
+    handle = bench.start(name="thrown_away")
+    bench.until_recording()
+    GraphClient.wait(handle.cancel_goal_async(), 10.0, "cancel")
+    assert bench.end(handle)[0] is Outcome.CANCELLED
+    assert not list(bench.folder.glob("*"))
+    assert bench.end(bench.start(max_seconds=0.3))[0] is Outcome.SUCCEEDED
+
+
+def test_a_silent_topic_is_named_before_anything_is_recorded(bench):
+    bench.stand_in.silent = {"depth"}
+    time.sleep(0.2)
+    outcome, result = bench.end(bench.start())
+    assert outcome is Outcome.NO_IMAGE
+    assert "/camera/camera/aligned_depth_to_color/image_raw" in result.outcome.message
+    assert not bench.folder.exists()
+
+
+def test_a_name_that_is_taken_is_refused_and_the_bag_stays(bench):
+    assert bench.end(bench.start(name="mine", max_seconds=0.3))[0] is Outcome.SUCCEEDED
+    before = {path: path.read_bytes() for path in (bench.folder / "mine").iterdir()}
+    outcome, result = bench.end(bench.start(name="mine"))
+    assert outcome is Outcome.BAD_DEMONSTRATION
+    assert "exists already" in result.outcome.message
+    assert before == {path: path.read_bytes() for path in (bench.folder / "mine").iterdir()}
+
+
+@pytest.mark.parametrize("name", ["../escape", "a/b", ".hidden"])
+def test_a_name_that_is_a_path_is_refused(bench, name):
+    assert bench.end(bench.start(name=name))[0] is Outcome.BAD_GOAL
+
+
+def test_finishing_without_a_recording_says_so(bench):
+    answer = bench.finish()
+    assert not answer.success
+    assert "no recording" in answer.message
