@@ -24,8 +24,8 @@ def learn(
     task: Annotated[str, typer.Option(help="one sentence, as one would tell a person")],
     skills: Annotated[Path, typer.Option(help="folder of the skills")] = Path("skills"),
     config: Annotated[
-        Path | None, typer.Option(help="parameter file with `learning` and `hand_eye`")
-    ] = None,
+        list[Path], typer.Option(help="parameter file of learner_node; may be given again")
+    ] = [],  # noqa: B006 - typer copies it
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace a skill of that name")
     ] = False,
@@ -33,15 +33,15 @@ def learn(
     """Learn a skill from recorded demonstrations. Ctrl-C stops cleanly."""
     from kalm_core.learning import LearningSettings, learn_skill
 
-    values = read_parameters(config, "learner_node") if config else {}
+    values = read_parameters(config, "learner_node")
     unknown = set(values) - {"learning", "hand_eye", "skills"}
     if unknown:
         raise ConfigError(
-            f"{config} has unknown parameters: {', '.join(sorted(unknown))}",
+            f"learner_node has no parameters named {', '.join(sorted(unknown))}",
             "known are learning, hand_eye and skills",
         )
-    settings = parse_settings(LearningSettings, values.get("learning", {}), str(config))
-    hand_eye = parse_settings(HandEyeSettings, values.get("hand_eye", {}), str(config))
+    settings = parse_settings(LearningSettings, values.get("learning", {}), "learning")
+    hand_eye = parse_settings(HandEyeSettings, values.get("hand_eye", {}), "hand_eye")
     with progress_bars() as progress:
         bundle = learn_skill(
             name,

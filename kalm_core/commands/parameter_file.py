@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,32 @@ import yaml
 from kalm_core.errors import ConfigError
 
 
-def read_parameters(file: Path, node: str) -> dict[str, Any]:
-    """Return the parameters that a ROS parameter file holds for `node`, nested by dotted name.
+def read_parameters(files: Iterable[Path], node: str) -> dict[str, Any]:
+    """Return the parameters that ROS parameter files hold for `node`, nested by dotted name.
 
     Args:
-        file: as `--params-file` takes it: node names (or `/**`), then `ros__parameters`.
+        files: as `--params-file` takes them: node names (or `/**`), then `ros__parameters`; a
+            later file wins.
         node: the node's name.
 
     Raises:
-        ConfigError: the file is missing, is no YAML, or has another structure.
+        ConfigError: a file is missing, is no YAML, or has another structure.
     """
+    found: dict[str, Any] = {}
+    for file in files:
+        content = _read(file)
+        for name in ("/**", node, f"/{node}"):
+            section = content.get(name)
+            if section is None:
+                continue
+            parameters = section.get("ros__parameters") if isinstance(section, dict) else None
+            if not isinstance(parameters, dict):
+                raise ConfigError(f"{file}: {name} has no ros__parameters", "indent them below it")
+            _merge(found, parameters)
+    return found
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -27,17 +44,8 @@ def read_parameters(file: Path, node: str) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is no YAML: {error}", "correct the file") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{file} names no node", f"start it with `{node}: ros__parameters:`")
-    found: dict[str, Any] = {}
-    for name in ("/**", node, f"/{node}"):
-        section = content.get(name)
-        if section is None:
-            continue
-        parameters = section.get("ros__parameters") if isinstance(section, dict) else None
-        if not isinstance(parameters, dict):
-            raise ConfigError(f"{file}: {name} has no ros__parameters", "indent them below it")
-        _merge(found, parameters)
-    return found
+        raise ConfigError(f"{file} names no node", "see the files in config/ for the form")
+    return content
 
 
 def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib.machinery
+import importlib.util
 import os
 import signal
 import subprocess
@@ -12,7 +14,7 @@ from typer.testing import CliRunner
 
 from kalm_core.bags.folder import expand_bags, find_bags
 from kalm_core.bags.topics import DEPTH, RECORDED_TOPICS
-from kalm_core.cli import app
+from kalm_core.cli import app, main
 from kalm_core.commands.parameter_file import read_parameters
 from kalm_core.commands.terminal import progress_bars
 from kalm_core.errors import CancelledError, ConfigError, DemonstrationError
@@ -111,7 +113,7 @@ def test_parameters_are_read_as_ros_reads_them(tmp_path: Path) -> None:
         "learner_node:\n  ros__parameters:\n    skills: here\n    learning:\n      seed: 1\n"
         "      device: ''\nother_node:\n  ros__parameters:\n    skills: there\n"
     )
-    assert read_parameters(file, "learner_node") == {
+    assert read_parameters([file], "learner_node") == {
         "skills": "here",
         "learning": {"policy": {"epochs": 3}, "seed": 1},
     }
@@ -122,6 +124,53 @@ def test_a_parameter_file_of_another_form_is_refused(tmp_path: Path, content: st
     file = tmp_path / "learner.yaml"
     file.write_text(content)
     with pytest.raises(ConfigError, match=r"learner\.yaml"):
-        read_parameters(file, "learner_node")
+        read_parameters([file], "learner_node")
     with pytest.raises(ConfigError, match="cannot read"):
-        read_parameters(tmp_path / "none.yaml", "learner_node")
+        read_parameters([tmp_path / "none.yaml"], "learner_node")
+
+
+def test_what_nobody_foresaw_is_one_sentence_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("of a kind")
+
+    monkeypatch.setattr("kalm_core.cli.app", lambda **_: broken())
+    monkeypatch.setattr(sys, "argv", ["kalm", "topics"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("internal error: ZeroDivisionError: of a kind. run `kalm --debug`")
+    monkeypatch.setattr(sys, "argv", ["kalm", "--debug", "topics"])
+    with pytest.raises(ZeroDivisionError):
+        main()
+
+
+def test_a_skill_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = RUN.invoke(app, ["skills", str(tmp_path / "none")])
+    assert result.exit_code == 1
+    assert "kalm learn" in result.stderr
+    assert "holds no skill" in RUN.invoke(app, ["skills", str(tmp_path)]).stdout
+
+
+@pytest.mark.parametrize("name", ["up", "demo"])
+def test_what_needs_ros_says_so_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    result = RUN.invoke(app, [name, "--whatever", "3"])
+    assert result.exit_code == 1
+    assert "needs ROS 2, and rclpy is not there" in result.stderr
+
+
+def test_up_hands_its_options_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _, line: started.append(line))
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: importlib.machinery.ModuleSpec(name, None, origin="x"),
+    )
+    assert RUN.invoke(app, ["up", "--hardware", "--robot-host", "1.2.3.4"]).exit_code == 0
+    assert started[0][1:] == ["-m", "kalm_ros.supervisor", "--hardware", "--robot-host", "1.2.3.4"]

@@ -1,0 +1,50 @@
+"""`kalm detect`: find a skill's keypoints in the first image of a bag, and draw them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kalm_core.bags import read_demonstration
+from kalm_core.commands.parameter_file import read_parameters
+from kalm_core.commands.terminal import output
+from kalm_core.errors import GoalError
+from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.settings import parse_settings
+
+
+def detect(
+    skill: Annotated[Path, typer.Argument(help="folder of one skill")],
+    bag: Annotated[Path, typer.Argument(help="a demonstration")],
+    picture: Annotated[Path, typer.Option(help="PNG to write")] = Path("keypoints.png"),
+    config: Annotated[
+        list[Path], typer.Option(help="parameter file of keypoint_node; may be given again")
+    ] = [],  # noqa: B006 - typer copies it
+) -> None:
+    """Find a skill's keypoints in the first image of a bag and draw them into a picture."""
+    import imageio.v3 as iio
+
+    from kalm_core.correspondence import CorrespondenceSettings, KeypointDetector, require_found
+    from kalm_core.report import draw_keypoints
+    from kalm_core.skill import load_skill
+
+    if picture.suffix.lower() != ".png" or not picture.parent.is_dir():
+        raise GoalError(f"{picture} cannot be written", "give a name that ends in .png")
+    values = read_parameters(config, "keypoint_node")
+    hand_eye = parse_settings(HandEyeSettings, values.get("hand_eye", {}), "hand_eye")
+    settings = parse_settings(
+        CorrespondenceSettings, values.get("correspondence", {}), "correspondence"
+    )
+    learned = load_skill(skill, settings.weights)
+    frame = read_demonstration(bag, hand_eye.T_ee_cam).initial
+    found = KeypointDetector(settings).detect(frame, learned.reference)
+    iio.imwrite(picture, draw_keypoints(frame, found))
+    for i, (position, score) in enumerate(zip(found.positions, found.score, strict=True)):
+        place = "not found" if not found.found[i] else "{:.3f} {:.3f} {:.3f} m".format(*position)
+        output.print(f"keypoint {i}: score {score:.2f}, {place}", markup=False)
+    output.print(
+        f"{int(found.found.sum())} of {len(found)} were found; drawn into {picture}", markup=False
+    )
+    require_found(found, settings)
