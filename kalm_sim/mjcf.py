@@ -67,10 +67,10 @@ def _set_rendering(root: ET.Element) -> None:
     option.set("impratio", "5")
     add(root, "statistic", center="0.5 0 0.2", extent="1.6")
     visual = find(root, "visual")
-    add(visual, "map", znear="0.01", zfar="20", shadowclip="1.2")
+    add(visual, "map", znear="0.01", zfar="20", shadowclip="2")
     add(visual, "global", offwidth="1280", offheight="960")
     quality = find(visual, "quality")
-    quality.set("shadowsize", "2048")
+    quality.set("shadowsize", "3072")
     quality.set("offsamples", "4")
 
 

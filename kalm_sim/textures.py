@@ -8,7 +8,7 @@ from typing import Any
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 
 from kalm_sim.mjcf_element import add
 from kalm_sim.scene import Color, SceneParameters
@@ -88,8 +88,9 @@ def paint_textures(model: Any, scene: SceneParameters) -> None:
     else:
         table = smooth_noise(rng, SIZE, 40, 0.03)[..., None] * color
     _write(model, "table", table)
-    grain = wood_grain(rng, SIZE, planks=1)
-    _write(model, "wood", np.tile(grain[..., None] * np.ones(3), (6, 1, 1)))
+    if scene.cabinet.wooden:
+        grain = wood_grain(rng, SIZE, planks=1)
+        _write(model, "wood", np.tile(grain[..., None] * np.ones(3), (6, 1, 1)))
     tiles = smooth_noise(rng, SIZE, 8, 0.05) * 0.62
     tiles[:4], tiles[:, :4] = 0.45, 0.45
     _write(model, "floor", tiles[..., None] * np.array([1.0, 0.99, 0.96]))
@@ -103,13 +104,23 @@ def _write(model: Any, name: str, image: NDArray[np.float64]) -> None:
     model.tex_data[start : start + data.size] = data.ravel()
 
 
+def blurred_noise(
+    rng: np.random.Generator, size: int, width: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Return (size, size) noise of unit variance, blurred by `width` pixels along rows, columns."""
+    shrink = max(1, int(min(width) / 3))
+    small = rng.standard_normal((size // shrink, size // shrink))
+    small = gaussian_filter(small, (width[0] / shrink, width[1] / shrink), mode="wrap")
+    noise = zoom(small, size / len(small), order=1, mode="grid-wrap", grid_mode=True)
+    return np.asarray(noise / noise.std())
+
+
 def smooth_noise(
     rng: np.random.Generator, size: int, scale: float, amount: float
 ) -> NDArray[np.float64]:
-    """Return (size, size) noise around 1 with features of `scale` pixels, tiling at the edges."""
-    noise = gaussian_filter(rng.standard_normal((size, size)), scale / 2, mode="wrap")
-    noise += 0.1 * noise.std() * rng.standard_normal((size, size))
-    return np.asarray(1.0 + amount * noise / noise.std())
+    """Return (size, size) noise around 1 with features of `scale` pixels and a little grain."""
+    noise = blurred_noise(rng, size, (scale / 2, scale / 2))
+    return np.asarray(1.0 + amount * (noise + 0.1 * rng.standard_normal((size, size))))
 
 
 def speckles(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
@@ -126,8 +137,8 @@ def wood_grain(rng: np.random.Generator, size: int, planks: int) -> NDArray[np.f
     lines = gaussian_filter(rng.standard_normal(size * 2), 1.5) * 2.2
     rings = gaussian_filter(rng.standard_normal(size * 2), 9) * 6.0
     profile = 1.0 + 0.05 * (lines + rings)
-    bend = gaussian_filter(rng.standard_normal((size, size)), (18, 90), mode="wrap")
-    row = np.arange(size, dtype=np.float64)[:, None] + 14 * bend / bend.std()
+    bend = blurred_noise(rng, size, (18, 90))
+    row = np.arange(size, dtype=np.float64)[:, None] + 14 * bend
     plank = (np.arange(size) * planks // size)[:, None]
     image = map_coordinates(profile, [(row + 177 * plank) % (2 * size)], order=1, mode="wrap")
     image = image * (0.94 + 0.12 * rng.random(planks))[plank]
