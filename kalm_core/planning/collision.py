@@ -87,7 +87,6 @@ class CollisionScene:
             if len(obstacles):
                 self.scene.setCollisions(_FLOOR, _VOXELS, False)
         self.obstacles = obstacles
-        self._finder.set_obstacles(obstacles)
 
     def _full(self, q: Array) -> Array:
         return np.append(q, self.gripper / 2)
@@ -126,6 +125,11 @@ class CollisionScene:
         points = np.ascontiguousarray(points, dtype=np.float64)
         return np.asarray(self._filters[padding].computeMask(self._full(q), points), dtype=bool)
 
+    def contact(self, q: Array) -> str | None:
+        """Name the first contact at joints q (7,), found by another library; None when free."""
+        self._finder.set_obstacles(self.obstacles)
+        return self._finder.first_contact(q, self.gripper)
+
     def explain(self, q: Array) -> str:
         """Say in plain words what the arm touches at joints q, after `free` said no."""
         outside = np.flatnonzero((q < self._model.lower) | (q > self._model.upper))
@@ -135,7 +139,7 @@ class CollisionScene:
                 f"joint {j + 1} at {q[j]:.2f} rad is outside its limits "
                 f"{self._model.lower[j]:.2f} to {self._model.upper[j]:.2f}"
             )
-        contact = self._finder.first_contact(q, self.gripper)
+        contact = self.contact(q)
         if contact is not None:
             return contact
         return f"the check failed ({self.failures[-1]})" if self.failures else "contact not located"

@@ -31,7 +31,7 @@ class ContactFinder:
         self._pin: Any = pin
         self._model: Any = pin.buildModelFromXML(urdf_text)
         self._geometry: Any = pin.buildGeomFromUrdfString(
-            self._model, urdf_text, pin.COLLISION, [str(meshes)]
+            self._model, urdf_text, pin.COLLISION, package_dirs=[str(meshes)]
         )
         frames = [f.name for f in self._model.frames]
         self.allowed = [_FINGERS]  # closed fingers touch
@@ -43,6 +43,7 @@ class ContactFinder:
             (i, j) for i in self._robot for j in self._robot if i < j and self._matters(i, j)
         ]
         self._obstacle_ids: list[int] = []
+        self._obstacles: Obstacles | None = None
         self._rebuild()
 
     def _matters(self, i: int, j: int) -> bool:
@@ -56,6 +57,9 @@ class ContactFinder:
         """Replace all obstacles."""
         import coal
 
+        if obstacles is self._obstacles:
+            return
+        self._obstacles = obstacles
         for name in (_VOXELS, _FLOOR):
             if self._geometry.existGeometryName(name):
                 self._geometry.removeGeometryObject(name)

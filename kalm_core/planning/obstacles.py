@@ -47,10 +47,10 @@ class ObstacleSettings(Settings):
         0.02, ge=0.0, le=0.1, description="points this near to the arm's links are the arm [m]"
     )
     contact_radius: float = Field(
-        0.06,
+        0.12,
         ge=0.0,
         le=0.3,
-        description="around keypoints, ignored at the end of the approach [m]",
+        description="around keypoints, ignored in the last straight part of the approach [m]",
     )
     execution_radius: float = Field(
         0.15,
@@ -101,8 +101,13 @@ def no_obstacles() -> Obstacles:
 def voxelize(points: Array, voxel_size: float, min_points: int = 1) -> Array:
     """Return the (N, 3) centres of the voxels that hold at least `min_points` of (M, 3) points."""
     index = np.floor(np.asarray(points, dtype=np.float64) / voxel_size).astype(np.int64)
-    cells, counts = np.unique(index, axis=0, return_counts=True)
-    return np.asarray((cells[counts >= min_points] + 0.5) * voxel_size).reshape(-1, 3)
+    if len(index) == 0:
+        return np.zeros((0, 3))
+    lowest, sides = index.min(axis=0), np.ptp(index, axis=0) + 1
+    keys = np.ravel_multi_index(tuple((index - lowest).T), tuple(sides))
+    cells, counts = np.unique(keys, return_counts=True)
+    corners = np.stack(np.unravel_index(cells[counts >= min_points], tuple(sides)), axis=-1)
+    return np.asarray((corners + lowest + 0.5) * voxel_size)
 
 
 def seen_points(frame: RgbdFrame, settings: ObstacleSettings) -> Array:

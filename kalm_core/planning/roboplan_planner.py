@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -112,12 +112,13 @@ class RoboplanPlanner:
             )
         rejections: list[_Rejection] = []
         for index, trajectory in enumerate(trajectories):
-            progress.step(
-                "planning",
-                index / len(trajectories),
-                f"trying trajectory {index + 1} of {len(trajectories)}",
-            )
-            answer = self._try(trajectory, joints, gripper, progress)
+
+            def step(index: int = index) -> None:
+                text = f"trying trajectory {index + 1} of {len(trajectories)}"
+                progress.step("planning", index / len(trajectories), text)
+
+            step()
+            answer = self._try(trajectory, joints, gripper, step)
             if isinstance(answer, _Rejection):
                 rejections.append(answer)
                 continue
@@ -142,7 +143,11 @@ class RoboplanPlanner:
         return [text for scene in scenes for text in scene.failures]
 
     def _try(
-        self, trajectory: EndEffectorTrajectory, joints: Array, gripper: float, progress: Progress
+        self,
+        trajectory: EndEffectorTrajectory,
+        joints: Array,
+        gripper: float,
+        step: Callable[[], None],
     ) -> tuple[JointPath, Array] | _Rejection:
         """Return approach and joints of one trajectory, or the most telling reason against it."""
         # the fingers open before the approach: check the wider of now and then
@@ -151,7 +156,7 @@ class RoboplanPlanner:
         self.touchable.set_gripper(opening)
         reasons: list[_Rejection] = []
         for q_first in self.model.branches(trajectory.T_base_ee, joints, self.settings.branches):
-            progress.step("planning", 1.0, "trying another posture")
+            step()
             answer = self._try_branch(trajectory, joints, q_first)
             if not isinstance(answer, _Rejection):
                 return answer
@@ -230,7 +235,7 @@ class RoboplanPlanner:
 
 
 def _summary(rejections: list[_Rejection], failures: list[str]) -> str:
-    """Count the reasons, e.g. "5 trajectories tried: 3 start out of reach (nearest 4 cm), ..."."""
+    """Count the reasons, as in "5 trajectories tried: 3 start out of reach (nearest 4 cm: ...)"."""
     counts = Counter(r.kind for r in rejections)
     parts = []
     for kind in _ORDER:
@@ -238,8 +243,9 @@ def _summary(rejections: list[_Rejection], failures: list[str]) -> str:
         if not of_kind:
             continue
         if kind == "reach":
-            nearest = min(r.shortfall for r in of_kind)
-            parts.append(f"{counts[kind]} {_WORDS[kind]} (nearest {nearest * 100:.0f} cm)")
+            nearest = min(of_kind, key=lambda r: r.shortfall)
+            cm = nearest.shortfall * 100
+            parts.append(f"{counts[kind]} {_WORDS[kind]} (nearest {cm:.0f} cm: {nearest.detail})")
         else:
             parts.append(f"{counts[kind]} {_WORDS[kind]}: {of_kind[0].detail}")
     noun = "trajectory" if len(rejections) == 1 else "trajectories"
