@@ -1,0 +1,41 @@
+# `make demo` and `make test` do everything on a fresh machine; the others are for development.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+WITH_ENV := set -e; . tools/env.sh;
+SOURCES := kalm_core kalm_ros kalm_sim test benchmarks launch tools setup.py
+
+.PHONY: help setup demo test lint format type check clean
+
+help: ## this list
+	@grep -hE '^[a-z%-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([^:]+):[^#]*## /\1\t/' | expand -t 12
+	@echo "bench-NAME  run benchmarks/NAME.py"
+
+setup: ## virtual environment, packages and built workspace; the second run takes a second
+	@tools/setup.sh
+
+demo: setup ## record, learn and open ten unseen drawers in the simulator
+	@$(WITH_ENV) python -m kalm_ros.demo $(ARGS)
+
+test: setup ## all tests; ARGS="-k planning" runs some
+	@$(WITH_ENV) python -m pytest $(ARGS)
+
+lint: setup ## style
+	@.venv/bin/ruff check $(SOURCES)
+	@.venv/bin/ruff format --check $(SOURCES)
+
+format: setup ## put the files into the style
+	@.venv/bin/ruff check --fix-only $(SOURCES)
+	@.venv/bin/ruff format $(SOURCES)
+
+type: setup ## static types of the core
+	@.venv/bin/mypy
+
+check: lint type test ## what a change has to pass
+
+bench-%: setup
+	@$(WITH_ENV) python -m benchmarks.$* $(ARGS)
+
+clean: ## remove what was built, not what was recorded or learned
+	rm -rf .venv build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
