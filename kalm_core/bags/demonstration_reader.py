@@ -14,7 +14,7 @@ from kalm_core.bags.images import (
     decode_color,
     decode_depth,
     decode_intrinsics,
-    distortion_pixels,
+    distortion_sentence,
 )
 from kalm_core.bags.motion import Motion, Ns, read_motion
 from kalm_core.bags.scan import BagScan, Stamps, scan_bag
@@ -26,9 +26,6 @@ from kalm_core.rgbd import Intrinsics, RgbdFrame
 from kalm_core.se3 import Array
 
 _log = logging.getLogger(__name__)
-
-NEGLIGIBLE_DISTORTION = 1.0
-"""Lens distortion at the image's corners that nobody needs to hear of [px]."""
 
 
 def read_demonstration(
@@ -162,7 +159,8 @@ def _read_frames(
             )
         except NoImageError as error:
             raise DemonstrationError(f"{bag.path}: {error.problem}", error.remedy) from error
-    _warn_of_distortion(scan)
+    if sentence := distortion_sentence(scan.camera_infos[0]):
+        _log.warning("%s: %s; keypoints near the border will be off", bag.path, sentence)
     return frames
 
 
@@ -183,14 +181,3 @@ def _intrinsics_at(scan: BagScan, stamp: int) -> Intrinsics:
     topic = scan.settings.camera_info_topic
     nearest = int(np.abs(scan.stamps[topic].header - stamp).argmin())
     return decode_intrinsics(scan.camera_infos[nearest], f"{scan.path}: {topic}")
-
-
-def _warn_of_distortion(scan: BagScan) -> None:
-    pixels = distortion_pixels(scan.camera_infos[0])
-    if pixels > NEGLIGIBLE_DISTORTION:
-        _log.warning(
-            "%s: the lens moves the image's corners by %.1f px and colour is not rectified; "
-            "keypoints near the border will be off",
-            scan.path,
-            pixels,
-        )

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from kalm_core.errors import DemonstrationError
 from kalm_core.rgbd import Intrinsics
 
+NEGLIGIBLE_DISTORTION = 1.0
+"""Lens distortion at the image's corners that nobody needs to hear of [px]."""
+
 _COLOR_CHANNELS = {"rgb8": (0, 1, 2), "bgr8": (2, 1, 0), "rgba8": (0, 1, 2), "bgra8": (2, 1, 0)}
 _DEPTH_TYPES = {"16UC1": np.uint16, "mono16": np.uint16, "32FC1": np.float32}
 
@@ -107,3 +110,16 @@ def distortion_pixels(message: Any) -> float:
     dx = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x) - x
     dy = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y - y
     return float(np.hypot(fx * dx, fy * dy).max())
+
+
+def distortion_sentence(message: Any) -> str:
+    """Return what to know about the lens's distortion as one sentence; "" when negligible."""
+    pixels = distortion_pixels(message)
+    if pixels <= NEGLIGIBLE_DISTORTION:
+        return ""
+    if not np.isfinite(pixels):
+        return (
+            f"the lens has a {message.distortion_model} distortion of unknown size and colour is "
+            "not rectified"
+        )
+    return f"the lens moves the image's corners by {pixels:.1f} px and colour is not rectified"

@@ -9,11 +9,10 @@ import numpy as np
 
 from kalm_core.bags.bag_file import BagFile, open_bag
 from kalm_core.bags.demonstration_reader import (
-    NEGLIGIBLE_DISTORTION,
     check_motion,
     pair_images,
 )
-from kalm_core.bags.images import decode_depth, distortion_pixels
+from kalm_core.bags.images import decode_depth, distortion_sentence
 from kalm_core.bags.motion import Motion, Ns, read_motion
 from kalm_core.bags.scan import BagScan, TopicStamps, expected_topics, scan_bag
 from kalm_core.bags.settings import BagSettings
@@ -183,11 +182,8 @@ def _suspicions(
     if motion is not None and motion.gripper_switches(settings.min_switch) == 0:
         found.append("the gripper never opens or closes")
     found.extend(_clock_suspicions(scan))
-    if scan.camera_infos and distortion_pixels(scan.camera_infos[0]) > NEGLIGIBLE_DISTORTION:
-        found.append(
-            f"the lens moves the image's corners by {distortion_pixels(scan.camera_infos[0]):.0f} "
-            "px and colour is not rectified"
-        )
+    if scan.camera_infos and (sentence := distortion_sentence(scan.camera_infos[0])):
+        found.append(sentence)
     return found
 
 

@@ -37,7 +37,7 @@ def demonstrations(
         try:
             report = inspect_bag(bag)
         except DemonstrationError as error:
-            table.add_row(bag.name, *[""] * 7, "[red]damaged[/red]")
+            table.add_row(bag.name, *[""] * 7, "[red]unusable[/red]")
             notes.append((bag.name, "red", str(error)))
             continue
         table.add_row(*_row(report))

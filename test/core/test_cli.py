@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from recorded import Recording, write_bag
@@ -18,6 +20,8 @@ from kalm_core.cli import app, main
 from kalm_core.commands.parameter_file import read_parameters
 from kalm_core.commands.terminal import progress_bars
 from kalm_core.errors import CancelledError, ConfigError, DemonstrationError
+from kalm_core.progress import Progress
+from kalm_core.settings import Settings
 
 RUN = CliRunner()
 COMMANDS = [command.name or "" for command in app.registered_commands]
@@ -174,3 +178,68 @@ def test_up_hands_its_options_over(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert RUN.invoke(app, ["up", "--hardware", "--robot-host", "1.2.3.4"]).exit_code == 0
     assert started[0][1:] == ["-m", "kalm_ros.supervisor", "--hardware", "--robot-host", "1.2.3.4"]
+
+
+class FakeSettings(Settings):
+    seed: int = 0
+
+
+def fake_learning(monkeypatch: pytest.MonkeyPatch, learn_skill: Callable[..., Path]) -> None:
+    """Put a quick stand-in where the real learning would load torch and take minutes."""
+    module = ModuleType("kalm_core.learning")
+    module.__dict__.update(LearningSettings=FakeSettings, learn_skill=learn_skill)
+    monkeypatch.setitem(sys.modules, "kalm_core.learning", module)
+
+
+def test_learn_gives_everything_to_the_learner(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    calls = []
+
+    def learn_skill(*positional: object, overwrite: bool, progress: Progress) -> Path:
+        progress.step("train", 1.0, "done")
+        calls.append((*positional, overwrite))
+        return tmp_path / "skills" / "open_drawer"
+
+    fake_learning(monkeypatch, learn_skill)
+    file = tmp_path / "learner.yaml"
+    file.write_text(
+        "learner_node:\n  ros__parameters:\n    learning.seed: 5\n"
+        "    hand_eye: {translation: [0.1, 0.2, 0.3]}\n"
+    )
+    line = ["learn", "open_drawer", str(folder), "--task", "open it", "--overwrite"]
+    result = RUN.invoke(app, [*line, "--skills", str(tmp_path / "skills"), "--config", str(file)])
+    assert result.exit_code == 0, result.stderr
+    assert "open_drawer" in result.stdout
+    name, task, bags, root, settings, hand_eye, overwrite = calls[0]
+    assert (name, task, root, overwrite) == ("open_drawer", "open it", tmp_path / "skills", True)
+    assert bags == [folder / number for number in ("001", "002", "003")]
+    assert settings == FakeSettings(seed=5)
+    assert hand_eye.translation == (0.1, 0.2, 0.3)
+
+
+def test_a_parameter_that_the_learner_does_not_have_is_named(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    fake_learning(monkeypatch, lambda *_, **__: tmp_path)
+    for text, word in (("lerning: 3", "lerning"), ("learning: {sead: 3}", "sead")):
+        file = tmp_path / "learner.yaml"
+        file.write_text(f"learner_node:\n  ros__parameters:\n    {text}\n")
+        line = ["learn", "a", str(folder), "--task", "b", "--config", str(file)]
+        result = RUN.invoke(app, line)
+        assert result.exit_code == 1
+        assert word in result.stderr
+
+
+def test_ctrl_c_while_learning_is_exit_code_130(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    def learn_skill(*_: object, overwrite: bool, progress: Progress) -> Path:
+        os.kill(os.getpid(), signal.SIGINT)
+        progress.step("train", 0.5)
+        raise AssertionError("not stopped")
+
+    fake_learning(monkeypatch, learn_skill)
+    result = RUN.invoke(app, ["learn", "a", str(folder), "--task", "b"])
+    assert result.exit_code == 130
+    assert "train was cancelled" in result.stderr
