@@ -108,7 +108,8 @@ python_packages() {
     local arguments=() file
     for file in "${pins[@]}"; do arguments+=(-r "$file"); done
     "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off \
-        "${arguments[@]}" | { grep --line-buffered -E '^(Collecting|Building|Installing)' || true; } ||
+        "${arguments[@]}" |
+        sed -u -nE 's/^ *((Collecting|Building wheels for) [^ ]+).*/\1/p; s/^(Installing) .*/\1 all of them/p' ||
         fail "pip did not install the packages; the reason is above. Run the same command again to go on."
     "$venv/bin/python" tools/patch_ros_wheels.py
     echo "$wanted" >"$venv/kalm_requirements"
