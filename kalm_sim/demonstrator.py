@@ -80,9 +80,10 @@ class OpeningScript:
         """Return one trajectory: the hand rests while the fingers move at `finger_speed` [m/s]."""
         rest = max((self.open_width - self.grasp_width) / finger_speed, 2 * SAMPLE_TIME)
         steps = max(2, round(rest / SAMPLE_TIME))
-        ramp = np.linspace(self.open_width, self.grasp_width, steps + 1)[1:]
+        closing = np.linspace(self.open_width, self.grasp_width, steps + 1)[1:]
+        opening = np.linspace(self.grasp_width, self.open_width, steps + 1)[1:]
         poses, gripper = [self.approach.T_base_ee], [self.approach.gripper]
-        for piece, widths in ((self.pull, ramp), (self.retreat, ramp[::-1])):
+        for piece, widths in ((self.pull, closing), (self.retreat, opening)):
             poses += [np.repeat(poses[-1][-1:], steps, axis=0), piece.T_base_ee[1:]]
             gripper += [widths, piece.gripper[1:]]
         stacked = np.concatenate(poses)
