@@ -127,13 +127,13 @@ def check_name(name: str) -> str:
     """Return the name of a skill if it can be one.
 
     Raises:
-        GoalError: it is empty, longer than 64, has other characters than letters, digits, _ and -, or
-            does not begin with a letter or digit.
+        GoalError: it is empty, longer than 64, does not begin with a letter or digit, or has other
+            characters than letters, digits, _ and -.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
         raise GoalError(
             f"{name!r} cannot be a skill's name",
-            "use 1 to 64 letters, digits, _ and -, a letter or digit first, for example open_drawer",
+            "use 1 to 64 letters, digits, _ and -, for example open_drawer; no _ or - first",
         )
     return name
 

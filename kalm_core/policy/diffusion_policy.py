@@ -10,15 +10,16 @@ import numpy as np
 import torch
 
 from kalm_core.keypoints import DetectedKeypoints
+from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.base import Tensors, check_request
 from kalm_core.policy.condition import condition
-from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.diffusion import denoise
 from kalm_core.policy.encoding import decode
 from kalm_core.policy.network import TrajectoryUNet
 from kalm_core.policy.normalization import Normalizer
 from kalm_core.policy.settings import PolicySettings
 from kalm_core.policy.symmetry import turned
+from kalm_core.policy.threads import torch_threads
 from kalm_core.se3 import Array
 from kalm_core.settings import parse_settings
 from kalm_core.trajectory import EndEffectorTrajectory
@@ -64,7 +65,8 @@ class TrajectoryPolicy:
         check_request(self, keypoints, count)
         T_base_object, fitting = self.arrangement.locate(keypoints)
         told = condition(self.arrangement.shape, fitting.positions[None])
-        values = denoise(self.network, told.repeat(count, 1), self.settings.diffusion, seed)
+        with torch_threads(self.settings.threads):
+            values = denoise(self.network, told.repeat(count, 1), self.settings.diffusion, seed)
         values_np = values.double().numpy()
         distance = np.linalg.norm(values_np - values_np.mean(axis=0), axis=(1, 2))
         rows = self.normalizer.unnormalize(values_np[np.argsort(distance, kind="stable")])

@@ -10,8 +10,8 @@ import numpy as np
 
 from kalm_core.errors import GoalError
 from kalm_core.keypoints import DetectedKeypoints
-from kalm_core.policy.base import Example, Tensors, check_request
 from kalm_core.policy.arrangement import Arrangement
+from kalm_core.policy.base import Example, Tensors, check_request
 from kalm_core.se3 import Array, invert_pose, transform_points
 from kalm_core.trajectory import EndEffectorTrajectory
 
@@ -40,9 +40,7 @@ class RigidTransferPolicy:
         return len(self.arrangement)
 
     @staticmethod
-    def from_examples(
-        examples: Sequence[Example], arrangement: Arrangement
-    ) -> RigidTransferPolicy:
+    def from_examples(examples: Sequence[Example], arrangement: Arrangement) -> RigidTransferPolicy:
         """Remember every demonstration relative to its keypoints.
 
         Raises:

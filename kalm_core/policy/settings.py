@@ -54,7 +54,7 @@ class PolicySettings(Settings):
     network: NetworkSettings = NetworkSettings()
     diffusion: DiffusionSettings = DiffusionSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
-    steps: int = Field(400, ge=1, le=100_000, description="optimiser steps")
+    steps: int = Field(300, ge=1, le=100_000, description="optimiser steps")
     batch: int = Field(32, ge=1, le=1024, description="trajectories per step")
     learning_rate: float = Field(1e-3, gt=0.0, le=0.1, description="peak of the cosine schedule")
     weight_decay: float = Field(1e-4, ge=0.0, le=1.0, description="of AdamW")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +11,10 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kalm_core.errors import GoalError
+from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.augmentation import disturb
 from kalm_core.policy.base import Example
 from kalm_core.policy.condition import condition
-from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.diffusion import training_loss
 from kalm_core.policy.diffusion_policy import TrajectoryPolicy
 from kalm_core.policy.encoding import encode
@@ -25,6 +24,7 @@ from kalm_core.policy.normalization import Normalizer
 from kalm_core.policy.rigid import RigidTransferPolicy
 from kalm_core.policy.settings import PolicySettings
 from kalm_core.policy.symmetry import to_one_way
+from kalm_core.policy.threads import torch_threads
 from kalm_core.progress import Progress
 
 _MIN_FOR_HOLDING_OUT = 5
@@ -99,7 +99,7 @@ def train(
         raise GoalError(f"a policy needs 3 demonstrations or more, got {len(examples)}")
     start = time.perf_counter()
     out = round(settings.held_out * len(examples)) if len(examples) >= _MIN_FOR_HOLDING_OUT else 0
-    with _threads(settings.threads):
+    with torch_threads(settings.threads):
         validation = None
         if out:
             first_half = _Share(progress, 0.0, 0.5)
@@ -174,14 +174,3 @@ def _fit(
         network.eval(), arrangement, normalizer, stamps, float(other_way.mean()), settings
     )
     return policy, losses
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Let torch use `count` threads inside the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

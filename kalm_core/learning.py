@@ -1,0 +1,308 @@
+"""From demonstrations to a skill on disk: read, distill, train, write (figure 2 of the paper)."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from kalm_core.bags import read_demonstration
+from kalm_core.demonstration import Demonstration
+from kalm_core.distillation import Distillation, DistillationSettings, distill
+from kalm_core.errors import DemonstrationError, GoalError, KeypointsNotFoundError
+from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.keypoints import DetectedKeypoints
+from kalm_core.policy.arrangement import Arrangement
+from kalm_core.policy.base import Example
+from kalm_core.policy.evaluation import grasp_index
+from kalm_core.policy.pictures import draw_training, draw_trajectories
+from kalm_core.policy.settings import PolicySettings
+from kalm_core.policy.training import TrainingRecord, train
+from kalm_core.progress import Progress
+from kalm_core.se3 import Array, invert_pose
+from kalm_core.segmentation import SegmentationSettings, execution_part
+from kalm_core.settings import Settings
+from kalm_core.skill import Picture, Skill, Source, check_free, check_name, write_skill
+
+MIN_DEMONSTRATIONS = 3
+"""Fewer say nothing about what varies."""
+
+_log = logging.getLogger(__name__)
+
+
+class LearningSettings(Settings):
+    """Settings of every stage of learning."""
+
+    distillation: DistillationSettings = DistillationSettings()
+    segmentation: SegmentationSettings = SegmentationSettings()
+    policy: PolicySettings = PolicySettings()
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="of the policy's training")
+    stray: float = Field(
+        0.06,
+        ge=0.005,
+        le=1.0,
+        description="a demonstration whose grasp lies farther than this from where most grasp, "
+        "relative to the keypoints, is left out: its keypoints are on another part [m]",
+    )
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """What is asked for, checked at once: nobody should wait minutes for an error in a name."""
+
+    name: str
+    task: str
+    root: Path
+    overwrite: bool
+
+    def __post_init__(self) -> None:
+        check_free(self.root / check_name(self.name), self.overwrite)
+        if not self.task.strip():
+            raise GoalError("the task is empty", "say in one sentence what the demonstrations show")
+
+
+@dataclass
+class _Journal:
+    """What is written down while learning: seconds per stage, and who was left out and why."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    _stage: str = ""
+    _since: float = 0.0
+
+    def follow(self, progress: Progress) -> Progress:
+        """Return a progress that measures the stages and passes everything on."""
+
+        def report(stage: str, fraction: float, text: str) -> None:
+            self.clock(stage)
+            progress.report(stage, fraction, text)
+
+        return Progress(report, progress.should_stop)
+
+    def clock(self, stage: str) -> None:
+        """Count the time since the last report for the stage that ran until now."""
+        now = time.perf_counter()
+        if self._stage:
+            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._since
+        self._stage, self._since = stage, now
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Note a demonstration that cannot teach."""
+        _log.warning("%s is left out: %s", name, reason)
+        self.left_out[name] = reason
+
+    def require(self, remaining: int) -> None:
+        """Raise `DemonstrationError` unless enough demonstrations remain."""
+        if remaining < MIN_DEMONSTRATIONS:
+            reasons = "; ".join(f"{name}: {why}" for name, why in self.left_out.items())
+            raise DemonstrationError(
+                f"{remaining} demonstrations can teach, expected {MIN_DEMONSTRATIONS} or more"
+                + (f" ({reasons})" if reasons else ""),
+                "record more, about ten in all",
+            )
+
+
+def learn_skill(
+    name: str,
+    task: str,
+    bags: Sequence[Path],
+    skills_root: Path,
+    settings: LearningSettings | None = None,
+    hand_eye: HandEyeSettings | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Learn a skill from recorded demonstrations.
+
+    A bag that cannot teach is left out, named in the skill's record, as long as three remain.
+
+    Args:
+        name: of the skill: letters, digits, _ and -.
+        task: one sentence, as one would tell a person.
+        bags: folders of the demonstrations.
+        skills_root: folder of the skills.
+        settings: of every stage; None takes the defaults.
+        hand_eye: where the camera sits; None takes the default.
+        overwrite: replace a skill of that name.
+        progress: stages "read", "propose", "verify", "train" and "write".
+
+    Returns:
+        The skill's folder.
+
+    Raises:
+        GoalError: the name or task cannot be meant, or the name is taken.
+        DemonstrationError: fewer than three bags can teach; the text names each and why.
+        DistillationError: no part could be found again in the demonstrations.
+        BundleError: the disk refused.
+        CancelledError: the caller asked to stop; nothing is left behind.
+    """
+    goal, journal = _Goal(name, task, Path(skills_root), overwrite), _Journal()
+    progress = journal.follow(progress or Progress())
+    demonstrations = _read(bags, hand_eye or HandEyeSettings(), journal, progress)
+    return _learn(goal, demonstrations, settings or LearningSettings(), journal, progress)
+
+
+def learn_from_demonstrations(
+    name: str,
+    task: str,
+    demonstrations: Sequence[Demonstration],
+    skills_root: Path,
+    settings: LearningSettings | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Learn a skill from demonstrations in memory; otherwise as `learn_skill`."""
+    goal, journal = _Goal(name, task, Path(skills_root), overwrite), _Journal()
+    progress = journal.follow(progress or Progress())
+    return _learn(goal, demonstrations, settings or LearningSettings(), journal, progress)
+
+
+def _read(
+    bags: Sequence[Path], hand_eye: HandEyeSettings, journal: _Journal, progress: Progress
+) -> list[Demonstration]:
+    """Read the bags that can be read; a second copy of a recording teaches nothing new."""
+    demonstrations: list[Demonstration] = []
+    for i, bag in enumerate(bags):
+        progress.step("read", i / len(bags), f"reading {Path(bag).name}")
+        try:
+            read = read_demonstration(Path(bag), hand_eye.T_ee_cam)
+        except DemonstrationError as error:
+            journal.leave_out(Path(bag).name, str(error))
+            continue
+        same = [d.name for d in demonstrations if d.sha256 and d.sha256 == read.sha256]
+        if same:
+            journal.leave_out(str(bag), f"it is the same recording as {same[0]}")
+        else:
+            demonstrations.append(read)
+    progress.step("read", 1.0, f"{len(demonstrations)} of {len(bags)} bags were read")
+    return demonstrations
+
+
+def _learn(
+    goal: _Goal,
+    demonstrations: Sequence[Demonstration],
+    settings: LearningSettings,
+    journal: _Journal,
+    progress: Progress,
+) -> Path:
+    """Distill, train and write."""
+    journal.require(len(demonstrations))
+    distillation = distill(demonstrations, settings.distillation, progress)
+    examples = make_examples(demonstrations, distillation.detected, settings, journal.leave_out)
+    journal.require(len(examples))
+    policy, training = train(examples, settings.policy, settings.seed, progress)
+    progress.step("write", 0.0, "writing the skill")
+    taught = {e.name for e in examples}
+    skill = Skill(
+        name=goal.name,
+        task=goal.task.strip(),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        reference=distillation.reference,
+        image=demonstrations[distillation.reference_demonstration].initial.color,
+        perception=settings.distillation.model_dump(mode="json"),
+        policy=policy,
+        demonstrations=tuple(
+            Source(d.name, str(d.source or ""), d.sha256)
+            for d in demonstrations
+            if d.name in taught
+        ),
+        record=_record(distillation, training, settings, journal),
+    )
+    pictures: dict[str, Picture] = {
+        "training.png": lambda path: draw_training(training, path),
+        "trajectories.png": lambda path: draw_trajectories(
+            examples, policy, policy.arrangement, path
+        ),
+    }
+    folder = write_skill(skill, goal.root, pictures, goal.overwrite)
+    progress.report("write", 1.0, f"the skill is in {folder}")
+    return folder
+
+
+def make_examples(
+    demonstrations: Sequence[Demonstration],
+    detected: Sequence[DetectedKeypoints],
+    settings: LearningSettings,
+    leave_out: Callable[[str, str], None],
+) -> list[Example]:
+    """Cut the execution out of every demonstration that shows the keypoints where it works.
+
+    Args:
+        demonstrations: of one skill.
+        detected: the skill's keypoints in the first image of each.
+        settings: of the segmentation, and how far a grasp may stray.
+        leave_out: told the name of a demonstration that cannot teach, and why.
+
+    Returns:
+        Examples of the others; none when no demonstration shows the keypoints.
+    """
+    try:
+        arrangement = Arrangement.from_demonstrations(detected)
+    except KeypointsNotFoundError as error:
+        for demonstration in demonstrations:
+            leave_out(demonstration.name, str(error))
+        return []
+    examples: list[Example] = []
+    grasps: list[Array] = []
+    for demonstration, keypoints in zip(demonstrations, detected, strict=True):
+        try:
+            T_base_object, fitting = arrangement.locate(keypoints)
+            part = execution_part(demonstration, fitting, settings.segmentation)
+        except (KeypointsNotFoundError, DemonstrationError) as error:
+            leave_out(demonstration.name, str(error))
+            continue
+        examples.append(Example(demonstration.name, fitting, part))
+        grasp = part.T_base_ee[grasp_index(part)]
+        grasps.append((invert_pose(T_base_object) @ grasp)[:3, 3])
+    if not examples:
+        return []
+    away = np.linalg.norm(grasps - np.median(grasps, axis=0), axis=1)
+    for example, distance in zip(examples, away, strict=True):
+        if distance > settings.stray:
+            leave_out(
+                example.name,
+                f"relative to the keypoints it works {distance:.3f} m from where most do, "
+                f"expected {settings.stray} m or less: they were found on another part",
+            )
+    return [e for e, distance in zip(examples, away, strict=True) if distance <= settings.stray]
+
+
+def _record(
+    distillation: Distillation,
+    training: TrainingRecord,
+    settings: LearningSettings,
+    journal: _Journal,
+) -> dict[str, Any]:
+    """Return plain values that say how learning went, up to the writing."""
+    validation = training.validation
+    every = max(1, len(training.losses) // 100)
+    return {
+        "seconds": {stage: round(value, 2) for stage, value in journal.seconds.items()},
+        "left_out": dict(journal.left_out),
+        "attempts": [asdict(attempt) for attempt in distillation.attempts],
+        "seed": settings.seed,
+        "segmentation": settings.segmentation.model_dump(mode="json"),
+        "training": {
+            "seconds": round(training.seconds, 2),
+            "losses": [round(loss, 5) for loss in training.losses[::every]],
+            "fit": training.fit.as_dict(),
+            "held_out": list(validation.held_out) if validation else [],
+            "held_out_policy": validation.policy.as_dict() if validation else None,
+            "held_out_rigid": validation.rigid.as_dict() if validation else None,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("torch", "diffusers", "numpy")},
+        },
+    }
