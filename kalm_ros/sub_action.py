@@ -19,6 +19,12 @@ from kalm_ros.conversions import error_from_ros
 POLL = 0.05
 """How often to ask whether the caller wants to stop [s]."""
 
+SETTLE = 0.3
+"""A server that was just discovered may not yet know where to answer [s]."""
+
+ACCEPT = 15.0
+"""How long a server may take to accept a goal [s]; every server of the suite does so at once."""
+
 LOST = 3.0
 """A server that is absent for this long while it works is gone [s]."""
 
@@ -41,6 +47,7 @@ class SubAction:
         self._name = name
         self._offered_by = offered_by
         self._patience = patience
+        self._settled = False
         self._client = ActionClient(node, kind, name, callback_group=ReentrantCallbackGroup())
 
     def call(self, goal: Any, progress: Progress, on_feedback: Callable[[Any], None]) -> Any:
@@ -55,15 +62,27 @@ class SubAction:
         sending = self._client.send_goal_async(
             goal, feedback_callback=lambda message: on_feedback(message.feedback)
         )
-        # From here on the server may be working: a stop must reach it, so nothing is left early.
-        handle = self._result_of(sending, Progress(), lambda: None)
-        if not handle.accepted:
-            raise BackendUnavailableError(f"{self._offered_by} refused a goal of {self._name}")
+        handle = self._accepted(sending)
         answer = self._result_of(handle.get_result_async(), progress, handle.cancel_goal_async)
         error = error_from_ros(answer.result.outcome)
         if error is not None:
             raise error
         return answer.result
+
+    def _accepted(self, sending: Future) -> Any:
+        """Wait for the goal's handle; a stop is passed on as soon as there is one."""
+        done = threading.Event()
+        sending.add_done_callback(lambda _: done.set())
+        if not done.wait(ACCEPT):
+            sending.add_done_callback(_cancel_late)
+            raise BackendUnavailableError(
+                f"{self._offered_by} did not answer a goal of {self._name} within {ACCEPT:.0f} s",
+                f"look at the output of {self._offered_by}",
+            )
+        handle = sending.result()
+        if not handle.accepted:
+            raise BackendUnavailableError(f"{self._offered_by} refused a goal of {self._name}")
+        return handle
 
     def _wait_for_server(self, progress: Progress) -> None:
         end = time.monotonic() + self._patience
@@ -76,6 +95,9 @@ class SubAction:
                     f"start {self._offered_by} and look at its output",
                 )
             time.sleep(POLL)
+        if not self._settled:
+            time.sleep(SETTLE)
+            self._settled = True
 
     def _result_of(self, future: Future, progress: Progress, cancel: Callable[[], Any]) -> Any:
         """Wait for a future; ask the server once to cancel when the caller wants to stop."""
@@ -100,3 +122,10 @@ class SubAction:
                     f"{self._offered_by} did not stop {self._name} within {UNDO:.0f} s"
                 )
         return future.result()
+
+
+def _cancel_late(sending: Future) -> None:
+    """Cancel a goal that was accepted after its caller had given up."""
+    handle = sending.result()
+    if handle.accepted:
+        handle.cancel_goal_async()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import threading
@@ -18,13 +19,16 @@ pytest.importorskip("kalm_interfaces", reason="run `make setup` and `. tools/env
 from rclpy.executors import MultiThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 
+DOMAINS = itertools.cycle(random.SystemRandom().sample(range(1, 101), 100))
+"""What an earlier test left on the graph must not answer for a later one."""
+
 
 class Graph:
     """Nodes of one test, served by one executor in a thread."""
 
     def __init__(self) -> None:
         self.context = rclpy.Context()
-        rclpy.init(context=self.context)
+        rclpy.init(context=self.context, domain_id=next(DOMAINS))
         self.executor = MultiThreadedExecutor(num_threads=8, context=self.context)
         self.nodes: list[Node] = []
         self._thread = threading.Thread(target=self.executor.spin, daemon=True)

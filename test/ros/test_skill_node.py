@@ -1,0 +1,180 @@
+"""skill_node among servers that take the places of the other nodes."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import rclpy
+from rclpy.action import ActionClient
+
+from kalm_core.errors import KeypointsNotFoundError, Outcome
+from kalm_interfaces.action import (
+    DetectKeypoints,
+    ExecuteSkill,
+    ExecuteTrajectory,
+    PlanMotion,
+    PredictTrajectories,
+)
+from kalm_interfaces.msg import EndEffectorTrajectory
+from kalm_ros.action_server import GoalServer, wait_or_stop
+from kalm_ros.client import GraphClient
+from kalm_ros.skill_node import SkillNode
+
+SUCCEEDED, CANCELED, ABORTED = 4, 5, 6
+PHASES = {
+    "detect": (DetectKeypoints, "kalm/detect_keypoints", "keypoint_node"),
+    "predict": (PredictTrajectories, "kalm/predict_trajectories", "trajectory_node"),
+    "plan": (PlanMotion, "kalm/plan_motion", "planning_node"),
+    "execute": (ExecuteTrajectory, "robot/execute_trajectory", "robot_node"),
+}
+
+
+class Place:
+    """A server that succeeds, fails or waits, and says what happened to it."""
+
+    def __init__(self, node, phase) -> None:
+        self.phase = phase
+        kind, name, _ = PHASES[phase]
+        self.error = None
+        self.release = threading.Event()
+        self.release.set()
+        self.entered = threading.Event()
+        self.stopped = threading.Event()
+        self.goals = []
+        GoalServer(node, kind, name, self._work, lambda *_: kind.Feedback())
+
+    def _work(self, goal, result, progress):
+        self.goals.append(goal)
+        self.entered.set()
+        progress.step(self.phase, 0.5)
+        try:
+            wait_or_stop(self.release, 20.0, progress, self.phase)
+        finally:
+            if progress.should_stop():
+                self.stopped.set()
+        if self.error is not None:
+            raise self.error
+        if self.phase == "predict":
+            result.trajectories = [EndEffectorTrajectory()]
+        return f"{self.phase} is done"
+
+
+class Bench:
+    def __init__(self, graph, skills, without=()) -> None:
+        (skills / "open").mkdir(parents=True)
+        node = graph.make("places")
+        self.places = {phase: Place(node, phase) for phase in PHASES if phase not in without}
+        parameters = {"skills": str(skills), "patience": 1.0}
+        graph.add(
+            SkillNode(
+                context=graph.context,
+                parameter_overrides=[rclpy.Parameter(k, value=v) for k, v in parameters.items()],
+            )
+        )
+        self.action = ActionClient(graph.make("client"), ExecuteSkill, "execute_skill")
+        self.said: list[str] = []
+        assert self.action.wait_for_server(timeout_sec=10.0)
+
+    def start(self, skill="open", **fields):
+        goal = ExecuteSkill.Goal(skill=skill, **fields)
+        return GraphClient.wait(
+            self.action.send_goal_async(
+                goal, feedback_callback=lambda m: self.said.append(m.feedback.phase)
+            ),
+            10.0,
+            "start",
+        )
+
+    def end(self, handle):
+        answer = GraphClient.wait(handle.get_result_async(), 20.0, "result")
+        return answer.status, Outcome(answer.result.outcome.code), answer.result
+
+    def run(self, *args, **fields):
+        return self.end(self.start(*args, **fields))
+
+
+@pytest.fixture
+def bench(graph, tmp_path):
+    return Bench(graph, tmp_path)
+
+
+def test_a_run_passes_every_phase_in_order_and_times_each(bench):
+    status, outcome, result = bench.run(speed_scale=0.25)
+    assert (status, outcome) == (SUCCEEDED, Outcome.SUCCEEDED)
+    assert list(result.phases) == list(PHASES)
+    assert len(result.seconds) == 4
+    assert all(seconds > 0 for seconds in result.seconds)
+    assert bench.places["execute"].goals[0].speed_scale == 0.25
+    assert list(dict.fromkeys(bench.said)) == list(PHASES)
+
+
+def test_view_only_does_not_move_the_arm(bench):
+    status, outcome, result = bench.run(mode=ExecuteSkill.Goal.VIEW_ONLY)
+    assert (status, outcome) == (SUCCEEDED, Outcome.SUCCEEDED)
+    assert list(result.phases) == ["detect", "predict", "plan"]
+    assert not bench.places["execute"].goals
+    assert "not moved" in result.outcome.message
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_cancel_reaches_the_phase_and_the_next_goal_works(bench, phase):
+    place = bench.places[phase]
+    place.release.clear()
+    handle = bench.start()
+    assert place.entered.wait(10.0)
+    GraphClient.wait(handle.cancel_goal_async(), 10.0, "cancel")
+    status, outcome, result = bench.end(handle)
+    assert (status, outcome) == (CANCELED, Outcome.CANCELLED)
+    assert place.stopped.is_set()
+    assert list(result.phases) == list(PHASES)[: list(PHASES).index(phase) + 1]
+    assert len(result.phases) == len(result.seconds)
+    place.release.set()
+    assert bench.run()[1] is Outcome.SUCCEEDED
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_an_error_of_a_phase_ends_the_goal_with_its_outcome_and_text(bench, phase):
+    bench.places[phase].error = KeypointsNotFoundError("the object is gone", "look again")
+    status, outcome, result = bench.run()
+    assert (status, outcome) == (ABORTED, Outcome.KEYPOINTS_NOT_FOUND)
+    assert result.outcome.message == "the object is gone. look again."
+    assert result.phases[-1] == phase
+    if phase != "execute":
+        assert not bench.places["execute"].goals
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_an_absent_node_is_named(graph, tmp_path, phase):
+    bench = Bench(graph, tmp_path, without=(phase,))
+    status, outcome, result = bench.run()
+    assert (status, outcome) == (ABORTED, Outcome.BACKEND_UNAVAILABLE)
+    assert PHASES[phase][2] in result.outcome.message
+
+
+def test_a_goal_while_another_runs_is_refused_and_does_not_disturb_it(bench):
+    bench.places["plan"].release.clear()
+    first = bench.start()
+    assert bench.places["plan"].entered.wait(10.0)
+    assert bench.run()[:2] == (ABORTED, Outcome.BUSY)
+    bench.places["plan"].release.set()
+    assert bench.end(first)[:2] == (SUCCEEDED, Outcome.SUCCEEDED)
+
+
+@pytest.mark.parametrize(
+    ("goal", "outcome", "text"),
+    [
+        ({"skill": ""}, Outcome.BAD_GOAL, "name"),
+        ({"skill": "../open"}, Outcome.BAD_GOAL, "name"),
+        ({"skill": "closing"}, Outcome.UNKNOWN_SKILL, "closing"),
+        ({"mode": 7}, Outcome.BAD_GOAL, "mode"),
+        ({"speed_scale": 1.5}, Outcome.BAD_GOAL, "speed_scale"),
+        ({"speed_scale": -0.5}, Outcome.BAD_GOAL, "speed_scale"),
+        ({"speed_scale": float("nan")}, Outcome.BAD_GOAL, "speed_scale"),
+    ],
+)
+def test_a_goal_that_cannot_be_meant_is_refused_before_anything_starts(bench, goal, outcome, text):
+    status, ended, result = bench.run(**goal)
+    assert (status, ended) == (ABORTED, outcome)
+    assert text in result.outcome.message
+    assert not bench.places["detect"].goals
