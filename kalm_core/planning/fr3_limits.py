@@ -2,7 +2,8 @@
 
 Position: `franka_description`'s FR3. Velocity: libfranka's FR3, but never above the 2.175 and 2.61
 rad/s that franky 2.0.0 accepts (its FR3 wheels carry the Panda's table). Acceleration: element-wise
-minimum of both tables.
+minimum of both tables. The hardware's limits shrink further near the ends of a joint's range; that
+is not modelled here.
 """
 
 from __future__ import annotations

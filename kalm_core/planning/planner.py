@@ -38,7 +38,7 @@ class PlanningSettings(Settings):
         0.12,
         ge=0.0,
         le=0.4,
-        description="the approach may end in a straight part of up to this length [m]",
+        description="the approach may begin and end in a straight part of up to this length [m]",
     )
     check_execution: bool = Field(
         True, description="refuse trajectories that touch obstacles outside the contact"

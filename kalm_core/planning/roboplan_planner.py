@@ -11,6 +11,7 @@ import numpy as np
 
 from kalm_core.errors import GoalError, NoFeasibleTrajectoryError
 from kalm_core.keypoints import DetectedKeypoints
+from kalm_core.planning import fr3_limits
 from kalm_core.planning.collision import CollisionScene
 from kalm_core.planning.joint_motion import SearchError, concatenate, joint_path_to, timed
 from kalm_core.planning.obstacles import Obstacles, no_obstacles, obstacles_from_frame
@@ -105,7 +106,8 @@ class RoboplanPlanner:
         progress.step("planning", 0.0, "looking for obstacles")
         obstacles = self.see(frame, joints, gripper)
         self._prepare(obstacles, keypoints)
-        if not self.surroundings.free(joints):
+        escape = self._retreat(self.model.forward(joints), joints)
+        if escape is None:
             raise NoFeasibleTrajectoryError(
                 f"the arm's present posture is not free: {self.surroundings.explain(joints)}",
                 "move the arm away by hand",
@@ -118,11 +120,14 @@ class RoboplanPlanner:
                 progress.step("planning", index / len(trajectories), text)
 
             step()
-            answer = self._try(trajectory, joints, gripper, step)
+            answer = self._try(trajectory, escape[0], gripper, step)
             if isinstance(answer, _Rejection):
                 rejections.append(answer)
                 continue
             approach, followed = answer
+            if len(escape) > 1:
+                back = timed(self.touchable, escape[::-1], self.settings.motion)
+                approach = concatenate(back, approach)
             rejected = tuple(f"{_WORDS[r.kind]}: {r.detail}" for r in rejections)
             return MotionPlan(index, approach, trajectory, followed, rejected)
         raise NoFeasibleTrajectoryError(
@@ -178,14 +183,16 @@ class RoboplanPlanner:
         self, trajectory: EndEffectorTrajectory, joints: Array, q_first: Array
     ) -> tuple[JointPath, Array] | _Rejection:
         following = self.model.follow(trajectory.T_base_ee, q_first)
-        if following.joints is None:
-            return _Rejection("follow", following.reason)
+        path = following.joints
+        reason = following.reason if path is None else _too_fast(path, trajectory.stamps)
+        if path is None or reason:
+            return _Rejection("follow", reason)
         if not self.touchable.free(q_first):
             return _Rejection("start", self.touchable.explain(q_first))
-        blocked = self._blocked_in_execution(trajectory, following.joints)
+        blocked = self._blocked_in_execution(trajectory, path)
         if blocked is not None:
             return _Rejection("execution", blocked)
-        retreat = self._retreat(trajectory.T_base_ee[0], following.joints[0])
+        retreat = self._retreat(trajectory.T_base_ee[0], path[0])
         if retreat is None:
             text = f"no free posture within {self.settings.retreat * 100:.0f} cm before the start"
             return _Rejection("start", f"{text}: {self.surroundings.explain(q_first)}")
@@ -196,7 +203,7 @@ class RoboplanPlanner:
                 approach = concatenate(approach, last)
         except SearchError as error:
             return _Rejection("approach", error.problem)
-        return approach, following.joints
+        return approach, path
 
     def _blocked_in_execution(self, trajectory: EndEffectorTrajectory, path: Array) -> str | None:
         """Say what the arm would touch outside the contact; None when nothing."""
@@ -214,11 +221,14 @@ class RoboplanPlanner:
     def _retreat(self, T_base_ee: Array, q_first: Array) -> Array | None:
         """Return postures (N, 7) from a free one straight along the hand to q_first.
 
-        One posture when q_first is free already; None when there is no free one within reach.
+        On this last part only, the hand may pass close to the keypoints. One posture when q_first
+        is free already; None when there is no free one within reach.
         """
         path = [q_first]
         if self.surroundings.free(q_first):
             return np.stack(path)
+        if not self.touchable.free(q_first):
+            return None
         pose = T_base_ee.copy()
         for _ in range(int(self.settings.retreat / 0.01)):
             pose[:3, 3] -= 0.01 * T_base_ee[:3, 2]
@@ -232,6 +242,19 @@ class RoboplanPlanner:
             if self.surroundings.free(path[-1]):
                 return np.stack(path[::-1])
         return None
+
+
+def _too_fast(path: Array, stamps: Array) -> str:
+    """Say which joint would have to exceed its speed on a path (N, 7) at its own pace."""
+    speed = np.abs(np.diff(path, axis=0)) / np.diff(stamps)[:, None]
+    pose, joint = np.unravel_index(int((speed / fr3_limits.velocity()).argmax()), speed.shape)
+    limit = fr3_limits.velocity()[joint]
+    if speed[pose, joint] <= limit:
+        return ""
+    return (
+        f"joint {joint + 1} would need {speed[pose, joint]:.1f} rad/s (limit {limit:.1f}) before "
+        f"pose {pose + 2} of {len(path)}"
+    )
 
 
 def _summary(rejections: list[_Rejection], failures: list[str]) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from planning_scenes import READY, SampledArm, box_frame, hand_pose
@@ -139,6 +141,35 @@ def test_a_first_pose_at_the_handle_ends_in_a_straight_approach(
     )
     assert near.sum() >= 2 and aside.max() < 0.005
     assert_within_limits(plan.approach)
+
+
+def test_leaves_a_handle_that_it_holds_straight_backwards(
+    planner: RoboplanPlanner, view: np.ndarray
+) -> None:
+    there = planner.plan([opening()], keypoints(), seen(planner, view), view, 0.08)
+    holding = there.execution_joints[19]
+    frame = seen(planner, view)  # a picture from afar, as if a second camera had taken it
+    plan = planner.plan([opening()], keypoints(), frame, holding, 0.08)
+    np.testing.assert_allclose(plan.approach.positions[0], holding, atol=1e-9)
+    assert_within_limits(plan.approach)
+
+
+def test_a_trajectory_that_is_too_fast_is_refused(
+    planner: RoboplanPlanner, view: np.ndarray
+) -> None:
+    good = opening()
+    hasty = EndEffectorTrajectory(good.T_base_ee, good.gripper, good.stamps / 100)
+    with pytest.raises(NoFeasibleTrajectoryError, match=r"joint \d would need .* rad/s \(limit"):
+        planner.plan([hasty], keypoints(), seen(planner, view), view, 0.08)
+
+
+def test_plans_in_a_fraction_of_a_second(planner: RoboplanPlanner, view: np.ndarray) -> None:
+    frame, spent = seen(planner, view), []
+    for y in np.linspace(-0.06, 0.06, 5):
+        start = time.process_time()  # not the wall clock: other work may share the machine
+        planner.plan([opening(HANDLE + np.array([0, y, 0]))], keypoints(), frame, view, 0.08)
+        spent.append(time.process_time() - start)
+    assert np.median(spent) < 1.0
 
 
 def test_goes_around_a_wall_that_the_straight_joint_line_would_hit(
