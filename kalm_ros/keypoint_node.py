@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kalm_core.report import draw_keypoints
 from pydantic import Field
 from rclpy.node import Node
 from sensor_msgs.msg import Image
@@ -24,6 +23,7 @@ from kalm_ros.action_server import GoalServer
 from kalm_ros.conversions import CAMERA_FRAME, color_to_ros, header_to_ros, keypoints_to_ros
 from kalm_ros.frame_buffer import FrameBuffer, FrameSettings
 from kalm_ros.markers import keypoint_markers
+from kalm_ros.overlay import draw_keypoints
 from kalm_ros.parameters import declare_settings
 from kalm_ros.qos import LATCHED
 from kalm_ros.run_node import run_node
@@ -47,9 +47,10 @@ class KeypointNode(Node):
             "keypoint_node", automatically_declare_parameters_from_overrides=True, **options
         )
         self._settings = declare_settings(self, KeypointNodeSettings)
-        self._skills = SkillCache(self._settings.skills)
+        correspondence = self._settings.correspondence
+        self._detector = KeypointDetector(correspondence)
+        self._skills = SkillCache(self._settings.skills, tuple(correspondence.weights))
         self._frames = FrameBuffer(self, self._settings.frame, self._settings.hand_eye)
-        self._detector = KeypointDetector(self._settings.correspondence)
         self._keypoints = self.create_publisher(KeypointArray, "kalm/keypoints", LATCHED)
         self._markers = self.create_publisher(MarkerArray, "kalm/keypoint_markers", LATCHED)
         self._overlay = self.create_publisher(Image, "kalm/keypoint_overlay", LATCHED)
