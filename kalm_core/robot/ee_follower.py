@@ -15,7 +15,7 @@ from kalm_core.robot.fr3_limits import JOINT_LOWER, JOINT_UPPER
 from kalm_core.robot.gripper_driver import GripperDeadline, GripperDriver
 from kalm_core.robot.gripper_switches import gripper_switches
 from kalm_core.robot.joint_follower import friction_compensation
-from kalm_core.robot.path_clock import shortest_pose_steps, stretched_stamps
+from kalm_core.robot.path_clock import calmed_stamps, shortest_pose_steps, stretched_stamps
 from kalm_core.robot.path_follower import PathFollower, fading
 from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.se3 import make_pose, rotation_angle
@@ -64,6 +64,7 @@ class EePathFollower(PathFollower):
             speed_scale,
             shortest_pose_steps(poses, settings.tool_speed, settings.tool_turn_rate),
         )
+        stamps = calmed_stamps(stamps, poses[:, :3, 3], settings.tool_acceleration)
         super().__init__(settings, float(stamps[-1]))
         self._posture = now.q
         self._position = PchipInterpolator(stamps, poses[:, :3, 3])

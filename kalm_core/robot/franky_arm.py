@@ -125,6 +125,7 @@ class FrankyArm:
         """
         _check_scale(speed_scale)
         with self._motion():
+            self._gripper.await_idle()
             now = self.state()
             follower = EePathFollower(trajectory, now, self._gripper, speed_scale, self._settings)
             return self._follow(follower, progress)
@@ -181,6 +182,7 @@ class FrankyArm:
             self._await_rest()
         except FRANKY_ERRORS as error:
             raise self._lost(error) from error
+        self.state()  # a robot that does not answer is not known to be still
 
     def recover(self) -> None:
         """Clear the arm's errors after a reflex.
@@ -201,12 +203,18 @@ class FrankyArm:
             )
 
     def close(self) -> None:
-        """Stop what runs and disconnect; afterwards another client can connect."""
+        """Stop what runs and disconnect; afterwards another client can connect.
+
+        Raises:
+            RobotError: the arm could not be stopped or did not answer; it is disconnected as well.
+        """
         if self._robot is None:
             return
         try:
             self.stop()
         finally:
+            if self._busy.acquire(timeout=self._settings.answer_timeout):
+                self._busy.release()  # the motion that was stopped has let go of the robot
             self._gripper.close()
             self._robot = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,19 +19,36 @@ _GRASP_BELOW = 0.005  # [m], a grasp may end this far below its width, which is 
 _WALL_PER_ROBOT = 5.0  # a simulator may be this much slower than the clock on the wall
 
 
+class _Command(threading.Thread):
+    """One blocking call of franky's gripper; starting it never delays the arm."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        super().__init__(name="gripper command", daemon=True)
+        self.succeeded = False
+        self.error = ""
+        self._call = call
+        self.start()
+
+    def run(self) -> None:
+        """Make the call and keep what came of it."""
+        try:
+            self.succeeded = bool(self._call())
+        except FRANKY_ERRORS as error:
+            self.error = str(error)
+
+
 class GripperDriver:
     """One connection to the hand.
 
     A grasp closes until the force is reached, whatever lies between the fingers: the width of the
-    goal is not the width of the object. franky's `stop` waits for a running command on franky-sim,
-    and may do so on hardware, so an abandoned command is awaited before the next begins.
+    goal is not the width of the object.
     """
 
     def __init__(self, gripper: Any, settings: RobotSettings) -> None:
         """Start reading the width of a connected `franky.Gripper`."""
         self._gripper = gripper
         self._settings = settings
-        self._command: Any = None
+        self._command: _Command | None = None
         self._closed = threading.Event()
         self._width = float("nan")
         self._error = ""
@@ -69,17 +87,26 @@ class GripperDriver:
             raise GoalError(f"the grasping force is {force} N, expected 0 to 70 N")
         if self._error:
             raise RobotError(f"the gripper does not answer: {self._error}", "connect again")
-        if self._command is not None and not self._command.wait(self._settings.gripper_timeout):
-            raise RobotError("the gripper still executes its last command", "recover, then retry")
-        try:
-            if force > 0.0:
-                self._command = self._gripper.grasp_async(
-                    0.0, speed, force, _GRASP_BELOW, _MAX_OPENING
-                )
-            else:
-                self._command = self._gripper.move_async(opening, speed)
-        except FRANKY_ERRORS as error:
-            raise RobotError(f"the gripper refused: {error}", "recover, then retry") from error
+        self.await_idle()
+        gripper = self._gripper
+        if force > 0.0:
+            self._command = _Command(
+                lambda: gripper.grasp(0.0, speed, force, _GRASP_BELOW, _MAX_OPENING)
+            )
+        else:
+            self._command = _Command(lambda: gripper.move(opening, speed))
+
+    def await_idle(self) -> None:
+        """Wait for a command that was abandoned; there is nothing to wait for otherwise.
+
+        Raises:
+            RobotError: it does not end.
+        """
+        if self._command is not None:
+            self._command.join(_WALL_PER_ROBOT * self._settings.gripper_timeout)
+            if self._command.is_alive():
+                raise RobotError("the gripper still executes its last command", "connect again")
+            self._command = None
 
     def finished(self) -> bool:
         """Return whether the command has ended.
@@ -87,18 +114,17 @@ class GripperDriver:
         Raises:
             RobotError: it failed, with the hand's text, or the hand stopped answering.
         """
-        if self._command is None:
+        command = self._command
+        if command is None:
             return True
-        if not self._command.wait(0.0):
+        if command.is_alive():
             if self._error:
                 raise RobotError(f"the gripper does not answer: {self._error}", "connect again")
             return False
-        command, self._command = self._command, None
-        try:
-            succeeded = command.get()
-        except FRANKY_ERRORS as error:
-            raise RobotError(f"the gripper failed: {error}", "recover, then retry") from error
-        if not succeeded:
+        self._command = None
+        if command.error:
+            raise RobotError(f"the gripper failed: {command.error}", "recover, then retry")
+        if not command.succeeded:
             raise RobotError(
                 f"the gripper did not reach its goal, the opening is {self._width:.4f} m",
                 "check what is between the fingers",
@@ -106,8 +132,9 @@ class GripperDriver:
         return True
 
     def abort(self) -> None:
-        """Ask a running command to stop, without waiting for it."""
-        if self._command is not None and not self._command.wait(0.0):
+        """Ask a running command to stop, where the hand can, without waiting for it."""
+        command = self._command
+        if command is not None and command.is_alive() and self._settings.gripper_stop:
             threading.Thread(target=self._stop, name="gripper stop", daemon=True).start()
 
     def close(self) -> None:

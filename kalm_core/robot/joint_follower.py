@@ -10,13 +10,15 @@ from scipy.interpolate import PchipInterpolator
 
 from kalm_core.errors import RobotError
 from kalm_core.robot.fr3_limits import JOINT_LOWER, JOINT_UPPER, JOINT_VELOCITY
-from kalm_core.robot.path_clock import shortest_joint_steps, stretched_stamps
+from kalm_core.robot.path_clock import calmed_stamps, shortest_joint_steps, stretched_stamps
 from kalm_core.robot.path_follower import PathFollower, fading
 from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.se3 import Array
 from kalm_core.trajectory import JointPath
 
-_NEAR = 0.002  # [rad], a settled joint
+_NEAR = 0.001  # [rad], a settled joint
+_INTEGRAL_RATE = 4.0  # [1/s]
+_MOST_BIAS = 0.02  # [rad]
 
 
 class JointPathFollower(PathFollower):
@@ -53,12 +55,14 @@ class JointPathFollower(PathFollower):
         stamps = stretched_stamps(
             path.stamps, speed_scale, shortest_joint_steps(path.positions, highest)
         )
+        stamps = calmed_stamps(stamps, path.positions, settings.joint_acceleration)
         super().__init__(settings, float(stamps[-1]))
         self._path = PchipInterpolator(stamps, path.positions)
         self._velocity = self._path.derivative()
         self._end = path.positions[-1]
         self._offset = q - path.positions[0]
         self._target = q
+        self._bias = np.zeros(7)
         self._tracker: Any = None
 
     def start(self, robot: Any) -> None:
@@ -80,8 +84,16 @@ class JointPathFollower(PathFollower):
         self._note_error(commanded.matrix[:3, 3], state.O_T_EE.matrix[:3, 3])
         self._clock.advance(dt, self._duration)
         now = self._clock.now
+        if now >= self._duration:  # what friction leaves at the end is integrated away
+            self._bias = np.clip(
+                self._bias + _INTEGRAL_RATE * dt * (self._end - q), -_MOST_BIAS, _MOST_BIAS
+            )
         self._target = self._path(now) + fading(now) * self._offset
-        self._tracker.set_target(self._target, self._velocity(now) * self._clock.rate)
+        clip = self._settings.joint_error_clip
+        self._tracker.set_target(
+            np.clip(self._target + self._bias, q - clip, q + clip),
+            self._velocity(now) * self._clock.rate,
+        )
         return self._settled(dt, bool(np.abs(q - self._end).max() < _NEAR))
 
 

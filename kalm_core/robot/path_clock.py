@@ -38,6 +38,25 @@ def shortest_pose_steps(poses: Array, speed: float, turn_rate: float) -> Array:
     return np.asarray(np.maximum(length / speed, turn / turn_rate))
 
 
+def calmed_stamps(stamps: Array, coordinates: Array, highest: float) -> Array:
+    """Slow a whole path down until its acceleration is allowed.
+
+    Args:
+        stamps: (N,) times of the path [s].
+        coordinates: (N, D) positions, whose accelerations are bounded one by one.
+        highest: bound, in units of the coordinates per s^2.
+
+    Returns:
+        (N,) new times [s].
+    """
+    steps = np.diff(stamps)
+    velocity = np.diff(coordinates, axis=0) / steps[:, None]
+    between = 0.5 * (steps[1:] + steps[:-1])
+    acceleration = np.abs(np.diff(velocity, axis=0)) / between[:, None]
+    excess = float(acceleration.max(initial=0.0)) / highest
+    return np.asarray(stamps * max(1.0, np.sqrt(excess)))
+
+
 @dataclass
 class PathClock:
     """The time along a path, which starts and halts over `ramp` seconds instead of at once.

@@ -61,8 +61,15 @@ class RobotSettings(Settings):
     )
 
     joint_stiffness: _SevenStiffness = Field(
-        (600.0, 600.0, 600.0, 600.0, 250.0, 150.0, 50.0),
-        description="stiffness of joint paths, joints 1 to 7 [Nm/rad]",
+        (400.0, 400.0, 400.0, 400.0, 250.0, 150.0, 50.0),
+        description="stiffness of joint paths, joints 1 to 7 [Nm/rad]; the torque may change by "
+        "1000 Nm/s, so that a stiffer arm swings up after a smaller disturbance",
+    )
+    joint_error_clip: float = Field(
+        0.08,
+        ge=0.01,
+        le=0.3,
+        description="error of a joint beyond which the pull no longer grows [rad]",
     )
     friction: _SevenTorques = Field(
         (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
@@ -70,7 +77,7 @@ class RobotSettings(Settings):
         "itself, franky-sim needs about 1.1 (4 times), 0.7, 0.4, 0.2",
     )
     translational_stiffness: float = Field(
-        1000.0, ge=50.0, le=3000.0, description="stiffness of end-effector paths [N/m]"
+        1500.0, ge=50.0, le=3000.0, description="stiffness of end-effector paths [N/m]"
     )
     rotational_stiffness: float = Field(
         50.0, ge=5.0, le=200.0, description="rotational stiffness of end-effector paths [Nm/rad]"
@@ -94,8 +101,14 @@ class RobotSettings(Settings):
     joint_velocity: float = Field(
         1.0, ge=0.05, le=2.0, description="fastest joint of a joint path [rad/s]"
     )
+    joint_acceleration: float = Field(
+        2.5, ge=0.2, le=5.0, description="highest acceleration of a joint path [rad/s^2]"
+    )
     tool_speed: float = Field(
         0.25, ge=0.01, le=1.0, description="fastest tool on an end-effector path [m/s]"
+    )
+    tool_acceleration: float = Field(
+        2.0, ge=0.1, le=5.0, description="highest acceleration of an end-effector path [m/s^2]"
     )
     tool_turn_rate: float = Field(
         1.0, ge=0.05, le=2.5, description="fastest turn on an end-effector path [rad/s]"
@@ -130,8 +143,15 @@ class RobotSettings(Settings):
     gripper_timeout: float = Field(
         6.0, ge=1.0, le=60.0, description="longest motion of the fingers [s, robot]"
     )
+    gripper_stop: bool = Field(
+        True,
+        description="interrupt moving fingers on stop and cancel; false for franky-sim, whose hand "
+        "never answers an interrupted command: there the fingers end their motion",
+    )
 
     @classmethod
     def for_simulator(cls, host: str) -> RobotSettings:
         """Return the settings for franky-sim at `host` (a loopback address)."""
-        return cls(host=host, realtime_kernel=False, friction=SIMULATED_FRICTION)
+        return cls(
+            host=host, realtime_kernel=False, gripper_stop=False, friction=SIMULATED_FRICTION
+        )

@@ -1,0 +1,301 @@
+"""The real franky client against franky-sim in a process of its own."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from kalm_core.errors import BusyError, CancelledError, GoalError, RobotError
+from kalm_core.progress import Progress
+from kalm_core.robot.franky_arm import FrankyArm
+from kalm_core.robot.joint_line import joint_line
+from kalm_core.robot.robot_settings import RobotSettings
+from kalm_core.se3 import rotation_angle
+from kalm_core.trajectory import EndEffectorTrajectory, JointPath
+
+pytestmark = pytest.mark.sim
+
+START = np.array([0.0, 0.0, 0.0, -1.57, 0.0, 1.57, 0.785])
+AWAY = START + np.array([0.3, 0.2, -0.2, -0.2, 0.2, 0.2, 0.3])
+
+# The wrist's own damping of franky-sim is unstable at 1 kHz (joint 7 hums at 0.08 rad/s): lower it.
+SERVER = """
+import sys
+from franky_sim import SimulationServer
+from franky_sim.mujoco_simulator import MujocoSimulator
+with MujocoSimulator() as simulator:
+    simulator.add_robot(kp=(4500.0,) * 2 + (3500.0,) * 2 + (1000.0,) * 3,
+                        kv=(450.0,) * 2 + (350.0,) * 2 + (70.0,) * 3)
+    with SimulationServer(simulator, [sys.argv[1]]) as server:
+        print("ready", flush=True)
+        server.run_forever()
+"""
+
+
+class Server:
+    """franky-sim with one FR3 at an address of its own."""
+
+    def __init__(self) -> None:
+        self.host = (
+            f"127.{random.randint(1, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVER, self.host], stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def settings(self, **changes: float) -> RobotSettings:
+        return RobotSettings.for_simulator(self.host).model_copy(
+            update={"stall_timeout": 1.0, **changes}
+        )
+
+
+@pytest.fixture(scope="module")
+def shared_arm() -> Iterator[FrankyArm]:
+    started = Server()
+    try:
+        arm = FrankyArm(started.settings())
+        yield arm
+        arm.close()
+    finally:
+        started.kill()
+
+
+@pytest.fixture
+def arm(shared_arm: FrankyArm) -> FrankyArm:
+    """Return the arm at START, at rest."""
+    if np.abs(shared_arm.state().q - START).max() > 0.01:
+        shared_arm.follow_joint_path(joint_line(shared_arm.state().q, START))
+    return shared_arm
+
+
+def reach(arm: FrankyArm, opening: float, duration: float = 3.0) -> EndEffectorTrajectory:
+    """Return an arc of 48 poses from where the tool is, with a constant opening [m]."""
+    start, x = arm.state().T_base_ee, np.linspace(0.0, 1.0, 48)
+    blend = x**3 * (10.0 - 15.0 * x + 6.0 * x**2)
+    poses = np.repeat(start[None], 48, axis=0)
+    poses[:, :3, 3] += np.stack([0.04 * blend, 0.05 * np.sin(np.pi * blend), -0.1 * blend], -1)
+    turn = Rotation.from_rotvec(np.outer(blend, [0.05, 0.1, 0.2])).as_matrix()
+    poses[:, :3, :3] = start[:3, :3] @ turn
+    return EndEffectorTrajectory(poses, np.full(48, opening), x * duration)
+
+
+def time_until_still(arm: FrankyArm, since: float) -> float:
+    """Return the robot's time from `since` until no joint is faster than 0.01 rad/s."""
+    while True:
+        state = arm.state()
+        if np.abs(state.dq).max() < 0.01 or state.time - since > 2.0:
+            return state.time - since
+        time.sleep(0.005)
+
+
+def test_a_joint_path_is_reached_while_another_thread_reads_the_state(arm):
+    states, over = [], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            states.append(arm.state())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    reports = []
+    error = arm.follow_joint_path(
+        joint_line(arm.state().q, AWAY), 1.0, Progress(lambda *report: reports.append(report))
+    )
+    over.set()
+    watcher.join()
+    assert np.abs(arm.state().q - AWAY).max() < 0.005
+    assert error < 0.03
+    assert not arm.state().moving
+    assert sum(state.moving for state in states) > 10
+    times = [state.time for state in states]
+    assert times == sorted(times)
+    assert all(0.0 <= state.gripper_width <= 0.081 for state in states)
+    fractions = [fraction for stage, fraction, _ in reports if stage == "joint_path"]
+    assert fractions == sorted(fractions)
+    assert 0.0 <= fractions[0] < fractions[-1] <= 1.0
+
+
+def test_the_speed_scale_stretches_time(arm):
+    path = joint_line(arm.state().q, START + 0.1)
+    began = arm.state().time
+    arm.follow_joint_path(path, 0.4)
+    assert arm.state().time - began > path.duration / 0.4
+
+
+def test_an_end_effector_path_ends_where_it_says(arm):
+    trajectory = reach(arm, arm.state().gripper_width)
+    error = arm.follow_ee_path(trajectory)
+    reached, wanted = arm.state().T_base_ee, trajectory.T_base_ee[-1]
+    assert np.linalg.norm(reached[:3, 3] - wanted[:3, 3]) < 0.004
+    assert rotation_angle(reached, wanted) < 0.03
+    assert error < 0.02
+
+
+@pytest.mark.parametrize("part", ["joint", "tool"])
+def test_a_cancelled_motion_is_still_at_once_and_the_next_one_works(arm, part):
+    began, asked = arm.state().time, []
+
+    def should_stop() -> bool:
+        now = arm.state().time
+        if now - began > 0.8:
+            asked.append(now)
+        return bool(asked)
+
+    with pytest.raises(CancelledError):
+        if part == "joint":
+            arm.follow_joint_path(
+                joint_line(arm.state().q, AWAY, 0.3), 1.0, Progress(should_stop=should_stop)
+            )
+        else:
+            trajectory = reach(arm, arm.state().gripper_width)
+            arm.follow_ee_path(trajectory, 1.0, Progress(should_stop=should_stop))
+    assert time_until_still(arm, asked[0]) < 0.5
+    assert np.abs(arm.state().q - START).max() > 0.005  # it had really moved
+    arm.follow_joint_path(joint_line(arm.state().q, START))
+    assert np.abs(arm.state().q - START).max() < 0.005
+
+
+def test_stop_from_another_thread_ends_the_motion(arm):
+    stopped = []
+
+    def stop() -> None:
+        stopped.append(arm.state().time)
+        arm.stop()
+
+    timer = threading.Timer(1.0, stop)
+    timer.start()
+    with pytest.raises(RobotError, match=r"stopped by request"):
+        arm.follow_joint_path(joint_line(arm.state().q, AWAY, 0.15))
+    assert time_until_still(arm, stopped[0]) < 0.5
+    timer.join()
+    arm.stop()  # nothing runs: nothing to complain about
+    arm.recover()
+
+
+def test_a_path_that_starts_elsewhere_or_leaves_the_limits_moves_nothing(arm):
+    before = arm.state().q
+    with pytest.raises(RobotError, match=r"joint path starts .* from the arm"):
+        arm.follow_joint_path(joint_line(AWAY, START))
+    trajectory = reach(arm, 0.04)
+    shifted = trajectory.T_base_ee.copy()
+    shifted[:, 2, 3] += 0.05
+    with pytest.raises(RobotError, match=r"end-effector path starts 0.050 m"):
+        arm.follow_ee_path(EndEffectorTrajectory(shifted, trajectory.gripper, trajectory.stamps))
+    too_far = before.copy()
+    too_far[3] = 0.2
+    with pytest.raises(RobotError, match=r"joint 4 at 0.200 rad"):
+        arm.follow_joint_path(JointPath(np.stack([before, too_far]), np.array([0.0, 5.0])))
+    with pytest.raises(GoalError, match=r"speed scale is 1.5"):
+        arm.follow_ee_path(trajectory, 1.5)
+    assert np.abs(arm.state().q - before).max() < 1e-3
+
+
+def test_the_gripper_opens_closes_and_refuses_what_it_cannot_do(arm):
+    assert arm.move_gripper(0.07, 0.0, 0.0) == pytest.approx(0.07, abs=0.003)
+    assert arm.move_gripper(0.0, 0.05, 20.0) == pytest.approx(0.0, abs=0.003)
+    with pytest.raises(GoalError, match=r"0.2 m"):
+        arm.move_gripper(0.2, 0.0, 0.0)
+    with pytest.raises(CancelledError):
+        arm.move_gripper(0.08, 0.02, 0.0, Progress(should_stop=lambda: True))
+    assert arm.move_gripper(0.04, 0.0, 0.0) == pytest.approx(0.04, abs=0.003)
+
+
+def test_the_arm_waits_where_the_path_closes_the_hand(arm):
+    arm.move_gripper(0.06, 0.0, 0.0)
+    trajectory = reach(arm, 0.06, duration=2.0)
+    trajectory.gripper[24:] = 0.0
+    seen = []
+    arm.follow_ee_path(
+        trajectory,
+        1.0,
+        Progress(lambda _, fraction, __: seen.append((fraction, arm.state().gripper_width))),
+    )
+    waiting = [width for fraction, width in seen if abs(fraction - 23 / 47) < 0.001]
+    assert max(waiting) > 0.02 > min(waiting)
+    assert all(width > 0.05 for fraction, width in seen if fraction < 0.4)
+    assert all(width < 0.01 for fraction, width in seen if fraction > 0.6)
+    end = arm.state().T_base_ee[:3, 3]
+    assert np.linalg.norm(end - trajectory.positions[-1]) < 0.004
+
+
+def test_an_exception_in_the_callers_progress_stops_the_arm(arm):
+    def report(_: str, fraction: float, __: str) -> None:
+        if fraction > 0.2:
+            raise ValueError("the caller broke")
+
+    with pytest.raises(ValueError, match=r"the caller broke"):
+        arm.follow_joint_path(joint_line(arm.state().q, AWAY), 1.0, Progress(report))
+    since = arm.state().time
+    assert not arm.state().moving
+    assert time_until_still(arm, since) < 0.3
+
+
+def test_a_loop_that_falls_silent_is_stopped_by_the_watchdog(arm):
+    def report(_: str, fraction: float, __: str) -> None:
+        bound = time.monotonic() + 20.0
+        while fraction > 0.2 and arm.state().moving and time.monotonic() < bound:
+            time.sleep(0.01)
+
+    with pytest.raises(RobotError, match=r"watchdog"):
+        arm.follow_joint_path(joint_line(arm.state().q, AWAY, 0.3), 1.0, Progress(report))
+    assert not arm.state().moving
+
+
+def test_a_second_motion_is_refused_while_one_runs(arm):
+    refused = []
+
+    def report(_: str, fraction: float, __: str) -> None:
+        if not refused and fraction > 0.1:
+            try:
+                arm.move_gripper(0.05, 0.0, 0.0)
+            except BusyError as error:
+                refused.append(error)
+
+    arm.follow_joint_path(joint_line(arm.state().q, START + 0.1), 1.0, Progress(report))
+    assert len(refused) == 1
+
+
+def test_a_dead_host_is_named_with_the_remedy():
+    host = "127.255.254.253"
+    with pytest.raises(RobotError, match=rf"{host}.*FCI"):
+        FrankyArm(RobotSettings.for_simulator(host))
+
+
+def test_a_closed_arm_is_free_a_held_one_is_named_and_a_lost_one_is_no_hang():
+    server = Server()
+    first = FrankyArm(server.settings())
+    first.follow_joint_path(joint_line(first.state().q, START + 0.02))
+    first.close()
+    with pytest.raises(RobotError, match=r"closed"):
+        first.state()
+    del first
+    arm = FrankyArm(server.settings(connect_timeout=10.0))
+    assert np.abs(arm.state().q - START - 0.02).max() < 0.005
+
+    with pytest.raises(RobotError, match=r"did not answer within 1.0 s.*no other program"):
+        FrankyArm(server.settings(connect_timeout=1.0))
+
+    timer = threading.Timer(1.0, server.kill)
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(RobotError, match=r"connect again"):
+        arm.follow_joint_path(joint_line(arm.state().q, AWAY, 0.05))
+    assert time.monotonic() - began < 15.0
+    for call in (arm.state, arm.stop, arm.recover, arm.close):
+        with pytest.raises(RobotError):
+            call()
+    timer.join()
