@@ -6,3 +6,7 @@ and `demonstrator` (where the arm looks from, how a person would open the drawer
 (pictures and demonstrations without physics), `laboratory` (physics behind the arm's own protocol).
 Nothing here is a measurement of real hardware. No ROS.
 """
+
+import os
+
+os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo reads it once, when it is first imported

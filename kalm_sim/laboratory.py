@@ -98,6 +98,7 @@ class Laboratory:
 
         Raises:
             RobotError: the address is in use.
+            BackendUnavailableError: no off-screen renderer works here.
         """
         self._simulator.init()
         try:
@@ -107,6 +108,8 @@ class Laboratory:
                 f"the simulated arm cannot be served: {error}",
                 "stop the other simulator or choose another loopback address",
             ) from error
+        # now, because nothing else in this process runs while the graphics come up
+        self._painter.submit(self._turn_camera, self._simulator.model).result()
         self._running = True
         self._physics.start()
 
@@ -298,7 +301,6 @@ class Laboratory:
         """Return what the camera in the hand sees now; time runs on while it is rendered.
 
         Raises:
-            BackendUnavailableError: no off-screen renderer works here.
             RobotError: the simulation has stopped.
         """
         return self._painter.submit(self._capture).result()
@@ -319,22 +321,27 @@ class Laboratory:
 
     def _snapshot(self) -> tuple[SceneCamera, Any, int]:
         """Copy this instant's state; returns a camera for its model, the copy and the stamp."""
-        held = self._camera
 
         def copy() -> tuple[Any, Any, float, int]:
             now = self._simulator.data
             return self._simulator.model, now.qpos.copy(), now.time, time.time_ns()
 
         model, positions, robot_time, stamp = self._between_steps(copy)
-        if held is None or held[0] is not model:
-            self._close_camera()
-            held = (model, SceneCamera(model, self._noise), mujoco.MjData(model))
-            self._camera = held
-        _, camera, data = held
+        camera, data = self._turn_camera(model)
         data.qpos[:], data.time = positions, robot_time
         mujoco.mj_kinematics(model, data)
         mujoco.mj_camlight(model, data)
         return camera, data, stamp
+
+    def _turn_camera(self, model: Any) -> tuple[SceneCamera, Any]:
+        """Return a camera for a model and data to hold what it shall see."""
+        if self._camera is None:
+            self._camera = (model, SceneCamera(model, self._noise), mujoco.MjData(model))
+        elif self._camera[0] is not model:
+            camera = self._camera[1]
+            camera.show(model)
+            self._camera = (model, camera, mujoco.MjData(model))
+        return self._camera[1:]
 
     def _close_camera(self) -> None:
         if self._camera is not None:

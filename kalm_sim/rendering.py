@@ -15,11 +15,36 @@ from kalm_sim.camera import OUTSIDE_CAMERA, WRIST_CAMERA, d435i_intrinsics, opti
 from kalm_sim.depth_noise import DepthNoiseSettings, add_depth_noise
 
 
+class _Renderer(mujoco.Renderer):  # type: ignore[misc]
+    """A renderer that can turn to another scene without a new graphics context.
+
+    A new context takes half a second of processor time during which no other thread of the process
+    runs: long enough for an arm's client to give the arm up.
+    """
+
+    _model: Any
+
+    def exchange(self, model: Any) -> None:
+        """Render another model, with the same meshes and the same sizes of textures."""
+        if _assets(model) != _assets(self._model):
+            raise ValueError("the other model has other meshes or textures")
+        self._model = model
+        if self._gl_context:
+            self._gl_context.make_current()
+        for texture in range(model.ntex):
+            mujoco.mjr_uploadTexture(model, self._mjr_context, texture)
+
+
+def _assets(model: Any) -> tuple[Any, ...]:
+    sizes = (model.tex_type, model.tex_width, model.tex_height, model.mesh_vertnum)
+    return (model.nmesh, model.ntex, *(tuple(int(value) for value in size) for size in sizes))
+
+
 class SceneCamera:
-    """Renders the wrist and the outside camera of one model. Use it from one thread only.
+    """Renders the wrist and the outside camera of a scene. Use it from one thread only.
 
     Args:
-        model: from `compile_scene`.
+        model: from `compile_scene`; `show` turns to another one.
         noise: what the depth sensor adds; None takes the defaults.
         intrinsics: of the wrist camera; None takes a D435i at 640 by 480.
 
@@ -37,12 +62,17 @@ class SceneCamera:
         self.noise = noise or DepthNoiseSettings()
         self._wrist = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, WRIST_CAMERA)
         try:
-            self._renderer = mujoco.Renderer(model, self.intrinsics.height, self.intrinsics.width)
+            self._renderer = _Renderer(model, self.intrinsics.height, self.intrinsics.width)
         except Exception as error:  # every OpenGL platform raises its own class
             raise BackendUnavailableError(
                 f"off-screen rendering does not work: {error}",
                 "install libegl1 and set MUJOCO_GL=egl, or libosmesa6 and MUJOCO_GL=osmesa",
             ) from error
+
+    def show(self, model: Any) -> None:
+        """Turn to the model of another scene."""
+        self._renderer.exchange(model)
+        self._wrist = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, WRIST_CAMERA)
 
     def wrist_frame(self, data: Any, stamp: int, rng: np.random.Generator) -> RgbdFrame:
         """Return what the camera in the hand sees.

@@ -108,3 +108,23 @@ def test_another_hand_eye_moves_the_camera_with_it() -> None:
     posed.pose(READY)
     frame = seen(posed, Viewpoint(READY, np.eye(4), np.eye(4)), QUIET, 0)
     np.testing.assert_allclose(frame.T_base_cam, posed.T_base_ee @ hand_eye.T_ee_cam, atol=1e-9)
+
+
+def test_a_camera_that_turned_to_another_scene_sees_what_a_new_one_sees(
+    posed: PosedScene, view: Viewpoint
+) -> None:
+    other = PosedScene(draw_scene(9))
+    other.pose(view.joints)
+    rng = np.random.default_rng
+    with SceneCamera(posed.model, QUIET) as camera:
+        camera.wrist_frame(posed.data, 0, rng(0))
+        camera.show(other.model)
+        turned, looking_on = (
+            camera.wrist_frame(other.data, 0, rng(0)),
+            camera.outside_image(other.data),
+        )
+    with SceneCamera(other.model, QUIET) as camera:
+        new = camera.wrist_frame(other.data, 0, rng(0))
+        np.testing.assert_array_equal(camera.outside_image(other.data), looking_on)
+    np.testing.assert_array_equal(turned.color, new.color)
+    np.testing.assert_array_equal(turned.depth, new.depth)
