@@ -111,7 +111,7 @@ class _Journal:
             )
 
 
-def learn_skill(
+def learn_skill(  # noqa: PLR0917 - in the order in which they are used
     name: str,
     task: str,
     bags: Sequence[Path],
@@ -217,7 +217,10 @@ def _learn(
             for d in demonstrations
             if d.name in taught
         ),
-        record=_record(distillation, training, settings, journal),
+        record={
+            "reference_demonstration": demonstrations[distillation.reference_demonstration].name,
+            **_record(distillation, training, settings, journal),
+        },
     )
     pictures: dict[str, Picture] = {
         "training.png": lambda path: draw_training(training, path),

@@ -1,0 +1,254 @@
+"""The whole loop in the simulator: record ten demonstrations, learn the skill, do it in new scenes.
+
+Run it with `make demo` or `kalm demo`. Everything it shows is simulated; no real arm moves.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from std_msgs.msg import Float64MultiArray
+
+from kalm_core.errors import KalmError
+from kalm_core.planning.robot_model import RobotModel
+from kalm_ros.client import GraphClient
+from kalm_ros.film import Film, Pixels, write_film, write_sheet
+from kalm_ros.laboratory_operator import LaboratoryOperator, SkillRun
+from kalm_ros.node_process import Echo
+from kalm_ros.node_table import select_nodes
+from kalm_ros.supervisor import Supervisor
+
+SKILL = "open_top_drawer"
+OPEN_ENOUGH = 0.10
+"""A drawer that is out by this much counts as open [m]."""
+
+UNSEEN = 1000
+"""Seed of the first scene in which the skill is done; demonstrations have seeds below it."""
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One scene in which the skill was called.
+
+    Attributes:
+        seed: of the scene.
+        run: what `/execute_skill` answered.
+        opening: of the top drawer afterwards, by the simulator's truth [m].
+    """
+
+    seed: int
+    run: SkillRun
+    opening: float
+
+    @property
+    def success(self) -> bool:
+        """Whether the drawer is open, whatever the skill says of itself."""
+        return self.opening >= OPEN_ENOUGH
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What one run of the demo came to.
+
+    Attributes:
+        trials: one per scene.
+        skill: folder of the learned skill.
+        record_seconds, learn_seconds: wall time of recording and of learning [s].
+    """
+
+    trials: list[Trial]
+    skill: Path
+    record_seconds: float
+    learn_seconds: float
+
+
+def record(operator: LaboratoryOperator, seeds: list[int], first: int) -> list[str]:
+    """Record one demonstration per seed, named by number from `first`, and return the bags."""
+    bags = []
+    with _progress() as progress:
+        bar = progress.add_task("recording demonstrations", total=len(seeds))
+        for number, seed in enumerate(seeds, first):
+            bags.append(operator.demonstrate(seed, f"{number:02d}"))
+            progress.advance(bar)
+    return bags
+
+
+def learn(operator: LaboratoryOperator, bags: list[str]) -> Path:
+    """Learn the skill and return its folder."""
+    with _progress() as progress:
+        bars = {}
+
+        def report(stage: str, fraction: float, text: str) -> None:
+            if stage not in bars:
+                bars[stage] = progress.add_task(stage, total=1.0)
+            progress.update(bars[stage], completed=fraction, description=f"{stage}: {text}"[:70])
+
+        return Path(operator.learn(SKILL, bags, report).bundle)
+
+
+def try_scenes(
+    client: GraphClient, operator: LaboratoryOperator, seeds: list[int], out: Path
+) -> list[Trial]:
+    """Do the skill once in every scene, film it, and read the truth."""
+    film, trials = Film(client), []
+    sheet: list[tuple[str, list[Pixels]]] = []
+    try:
+        for seed in seeds:
+            scene = operator.change_scene(seed)
+            operator.look(scene, np.random.default_rng([seed, 5]))
+            film.cut()
+            with console.status(f"scene {seed}") as status:
+                run = operator.execute(
+                    SKILL,
+                    report=lambda phase, _, text, s=seed: status.update(
+                        f"scene {s}: {phase} {text}"
+                    ),
+                )
+            opening = _drawer_opening(client)
+            trial = Trial(seed, run, opening)
+            trials.append(trial)
+            title = f"scene {seed}: {run.outcome.name.lower()}, drawer {opening * 100:.1f} cm"
+            console.print(f"{title}  [dim]{run.message}[/dim]", highlight=False)
+            frames = film.cut()
+            sheet.append((title, frames))
+            if frames:
+                write_film(frames, title, out / f"scene_{seed}.mp4")
+    finally:
+        film.close()
+        write_sheet(sheet, out / "scenes.png")
+    return trials
+
+
+def print_table(trials: list[Trial]) -> None:
+    """Print a row per scene."""
+    table = Table(title="Opening the top drawer in unseen scenes (simulator)")
+    phases = list(dict.fromkeys(phase for trial in trials for phase in trial.run.seconds))
+    for column in ("scene", "outcome", "opening [cm]", *(f"{phase} [s]" for phase in phases)):
+        table.add_column(column, justify="left" if column == "outcome" else "right")
+    for trial in trials:
+        style = "green" if trial.success else "red"
+        table.add_row(
+            str(trial.seed),
+            trial.run.outcome.name.lower(),
+            f"[{style}]{trial.opening * 100:.1f}[/{style}]",
+            *(f"{trial.run.seconds.get(phase, float('nan')):.1f}" for phase in phases),
+        )
+    console.print(table)
+
+
+def main(
+    *,
+    demonstrations: Annotated[int, typer.Option(min=3, help="how many to record")] = 10,
+    scenes: Annotated[int, typer.Option(min=1, help="unseen scenes to do the skill in")] = 10,
+    seed: Annotated[int, typer.Option(min=0, max=900, help="of the first demonstration")] = 0,
+    out: Annotated[Path, typer.Option(help="folder for bags, skill, films and pictures")] = Path(
+        "out/demo"
+    ),
+    reuse: Annotated[
+        bool, typer.Option(help="keep the demonstrations that are in the folder")
+    ] = False,
+    verbose: Annotated[bool, typer.Option(help="show what the nodes print")] = False,
+) -> None:
+    """Record, learn and do the skill in the simulated laboratory.
+
+    Example: kalm demo --scenes 3
+    """
+    os.environ.setdefault("ROS_DOMAIN_ID", str(random.randint(1, 100)))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console.rule("KALM demo in a simulator: no real robot moves")
+    if not reuse:
+        shutil.rmtree(out, ignore_errors=True)
+    echo = _print_line if verbose else _print_warning
+    try:
+        report = run(out, list(range(seed, seed + demonstrations)), scenes, echo)
+    except KalmError as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        console.print("[red]stopped[/red]")
+        raise typer.Exit(130) from None
+    print_table(report.trials)
+    opened = sum(trial.success for trial in report.trials)
+    console.print(
+        f"{opened} of {scenes} drawers are open by {OPEN_ENOUGH * 100:.0f} cm or more. Recording "
+        f"took {report.record_seconds:.0f} s, learning {report.learn_seconds:.0f} s. "
+        f"Films and pictures: {out / 'pictures'}; what was learned: {report.skill / 'report'}. "
+        "All of this was simulated."
+    )
+
+
+def run(out: Path, seeds: list[int], scenes: int, echo: Echo) -> DemoReport:
+    """Start the graph in its own processes and go once around the loop.
+
+    Args:
+        out: folder for everything that is made; demonstrations that it holds are used.
+        seeds: of the demonstrations.
+        scenes: how many unseen scenes to do the skill in.
+        echo: gets every line that a node prints.
+    """
+    bags, skills, pictures = out / "demonstrations", out / "skills", out / "pictures"
+    for folder in (bags, skills, pictures):
+        folder.mkdir(parents=True, exist_ok=True)
+    with (
+        Supervisor(select_nodes(), _folders(bags, skills), echo=echo) as graph,
+        GraphClient("kalm_demo") as client,
+    ):
+        with console.status("starting the nodes"):
+            graph.wait_ready(120.0)
+        operator = LaboratoryOperator(client, RobotModel.load())
+        start = time.monotonic()
+        paths = sorted(str(path) for path in bags.iterdir())[: len(seeds)]
+        paths += record(operator, seeds[len(paths) :], len(paths))
+        recorded = time.monotonic()
+        skill = learn(operator, paths)
+        learned = time.monotonic()
+        trials = try_scenes(client, operator, [UNSEEN + i for i in range(scenes)], pictures)
+    return DemoReport(trials, skill, recorded - start, learned - recorded)
+
+
+def _folders(bags: Path, skills: Path) -> dict[str, dict[str, str]]:
+    """Return the parameters that tell the nodes where skills and bags are."""
+    users = ("keypoint_node", "trajectory_node", "skill_node", "learner_node")
+    overrides = {name: {"skills": str(skills.resolve())} for name in users}
+    return {**overrides, "recorder_node": {"folder": str(bags.resolve())}}
+
+
+def _drawer_opening(client: GraphClient) -> float:
+    """Read the truth: only evaluation does that."""
+    message = client.read_topic("kalm_sim/truth/drawer_opening", Float64MultiArray, 20.0)
+    return float(message.data[0])
+
+
+def _print_warning(line: str) -> None:
+    """Show what a node warns of."""
+    if any(word in line for word in ("[WARN]", "[ERROR]", "[FATAL]", "Traceback")):
+        _print_line(line)
+
+
+def _print_line(line: str) -> None:
+    """Show what a node says, as it is."""
+    console.print(line, style="dim", highlight=False, markup=False)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description:<70}"), BarColumn(30), TimeElapsedColumn(), console=console
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,212 @@
+"""The scripted operator of the laboratory: changes scenes, looks, shows a task, calls a skill.
+
+It stands in for the person beside the arm and reaches the suite only through its public actions
+and services. Like a person it knows where things are; it gets that from the scene's seed, never
+from the simulator's truth topics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
+
+from kalm_core.bags import topics
+from kalm_core.errors import KalmError, Outcome
+from kalm_core.planning.robot_model import RobotModel
+from kalm_core.robot.joint_line import joint_line
+from kalm_core.se3 import Array
+from kalm_core.trajectory import EndEffectorTrajectory, JointPath
+from kalm_interfaces.action import (
+    ExecuteSkill,
+    ExecuteTrajectory,
+    LearnSkill,
+    MoveGripper,
+    RecordDemonstration,
+)
+from kalm_interfaces.srv import ResetScene
+from kalm_ros.client import GraphClient
+from kalm_ros.conversions import (
+    BASE_FRAME,
+    error_from_ros,
+    header_to_ros,
+    joint_path_to_ros,
+    joint_state_from_ros,
+    trajectory_to_ros,
+)
+from kalm_sim.retreat import OPEN, back_off
+from kalm_sim.scene import SceneParameters, draw_scene
+from kalm_sim.synthetic import draw_reachable, free_view
+from kalm_sim.viewpoints import READY
+
+MOTION_TIMEOUT = 180.0
+"""A motion that takes longer has failed [s, wall]; the simulator may run at half speed."""
+
+FREE_SPEED = 0.9
+"""Fastest joint in free motion [rad/s]."""
+
+TASK = "open the top drawer"
+
+
+@dataclass(frozen=True)
+class SkillRun:
+    """What came back from `/execute_skill`.
+
+    Attributes:
+        outcome: how it ended.
+        message: the sentence with it.
+        seconds: phase -> wall time [s], in order.
+    """
+
+    outcome: Outcome
+    message: str
+    seconds: dict[str, float]
+
+
+class LaboratoryOperator:
+    """Plays the person in the simulated laboratory.
+
+    Args:
+        client: of a running graph with the simulator in it.
+        robot: kinematics of the arm.
+    """
+
+    def __init__(self, client: GraphClient, robot: RobotModel) -> None:
+        self._client = client
+        self._robot = robot
+
+    def change_scene(self, seed: int, empty: bool = False) -> SceneParameters:
+        """Bring the arm to its ready posture and put another scene before it."""
+        self.go_ready()
+        response = self._client.call_service(
+            "kalm_sim/reset_scene", ResetScene, ResetScene.Request(seed=seed, empty=empty), 60.0
+        )
+        _check(response.outcome)
+        return draw_scene(seed, empty)
+
+    def look(self, scene: SceneParameters, rng: np.random.Generator) -> None:
+        """Take a random view of the scene with the camera in the hand."""
+        self._open_hand()
+        self._move_joints(free_view(scene, rng, self._robot).joints)
+
+    def demonstrate(self, seed: int, name: str) -> str:
+        """Record one demonstration of opening the top drawer and return the bag's path.
+
+        Args:
+            seed: of the scene and of how it is shown.
+            name: of the bag.
+        """
+        scene = self.change_scene(seed)
+        rng = np.random.default_rng([seed, 4])
+        view, script, joints = draw_reachable(scene, rng, self._robot)
+        self._open_hand()
+        self._move_joints(view.joints)
+        recording = self._client.send_goal(
+            "kalm/record_demonstration", RecordDemonstration, RecordDemonstration.Goal(name=name)
+        )
+        try:
+            self._rest(1.0)
+            self._move_joints(joints[0])
+            self._follow(script.whole())
+            self._rest(0.5)
+        except (KalmError, KeyboardInterrupt):
+            self._client.wait(recording.cancel_goal_async(), 10.0, "cancelling the recording")
+            raise
+        finished = self._client.call_service(
+            "kalm/finish_recording", Trigger, Trigger.Request(), 60.0
+        )
+        result = self._client.wait(recording.get_result_async(), 60.0, "the recorder").result
+        _check(result.outcome)
+        return str(finished.message)
+
+    def learn(
+        self, name: str, bags: list[str], report: Callable[[str, float, str], None]
+    ) -> LearnSkill.Result:
+        """Have the skill learned from bags, and return the result message."""
+        goal = LearnSkill.Goal(skill=name, task=TASK, bags=bags, overwrite=True)
+        result = self._client.call_action(
+            "kalm/learn_skill",
+            LearnSkill,
+            goal,
+            1800.0,
+            lambda f: report(f.stage, f.progress, f.text),
+        )
+        _check(result.outcome)
+        return result
+
+    def execute(
+        self,
+        skill: str,
+        speed_scale: float = 0.0,
+        report: Callable[[str, float, str], None] = lambda *_: None,
+    ) -> SkillRun:
+        """Call `/execute_skill`; an outcome that is not success is returned, not raised."""
+        result = self._client.call_action(
+            "execute_skill",
+            ExecuteSkill,
+            ExecuteSkill.Goal(skill=skill, speed_scale=speed_scale),
+            2 * MOTION_TIMEOUT,
+            lambda f: report(f.phase, f.progress, f.text),
+        )
+        return SkillRun(
+            Outcome(result.outcome.code),
+            result.outcome.message,
+            dict(zip(result.phases, result.seconds, strict=True)),
+        )
+
+    def go_ready(self) -> None:
+        """Let go, back off along the hand and go to the ready posture."""
+        q = self._joints()
+        if np.abs(q - READY).max() < 0.02:
+            return
+        self._open_hand()
+        self._follow(back_off(self._robot.forward(q)))
+        self._move_joints(READY)
+
+    def _joints(self) -> Array:
+        message = self._client.read_topic(topics.JOINT_STATES, JointState, 20.0)
+        return joint_state_from_ros(message)[0]
+
+    def _open_hand(self) -> None:
+        result = self._client.call_action(
+            "robot/move_gripper", MoveGripper, MoveGripper.Goal(width=OPEN), MOTION_TIMEOUT
+        )
+        _check(result.outcome)
+
+    def _move_joints(self, target: Array) -> None:
+        self._execute(joint_path=joint_line(self._joints(), target, FREE_SPEED))
+
+    def _follow(self, trajectory: EndEffectorTrajectory) -> None:
+        self._execute(ee_path=trajectory)
+
+    def _execute(
+        self,
+        joint_path: JointPath | None = None,
+        ee_path: EndEffectorTrajectory | None = None,
+    ) -> None:
+        goal = ExecuteTrajectory.Goal(speed_scale=1.0)
+        if joint_path is not None:
+            goal.joint_path = joint_path_to_ros(joint_path, header_to_ros(0, BASE_FRAME))
+        if ee_path is not None:
+            goal.ee_path = trajectory_to_ros(ee_path, 0)
+        result = self._client.call_action(
+            "robot/execute_trajectory", ExecuteTrajectory, goal, MOTION_TIMEOUT
+        )
+        _check(result.outcome)
+
+    def _rest(self, seconds: float) -> None:
+        """Keep still while images are taken."""
+        end = self._client.node.get_clock().now().nanoseconds + seconds * 1e9
+        while self._client.node.get_clock().now().nanoseconds < end:
+            self._client.read_topic(topics.JOINT_STATES, JointState, 20.0)
+
+
+def _check(outcome: Any) -> None:
+    """Raise the error that an outcome message stands for, if it is one."""
+    error = error_from_ros(outcome)
+    if error is not None:
+        raise error

@@ -1,0 +1,113 @@
+"""One attempt at a skill in the laboratory without the ROS graph, for benchmarks.
+
+The same core and the same franky client as in the graph, called directly; simulated time may run
+faster than the wall clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+import numpy as np
+
+from kalm_core.errors import KalmError, Outcome
+from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.keypoints import DetectedKeypoints
+from kalm_core.planning.planner import MotionPlanner
+from kalm_core.planning.robot_model import RobotModel
+from kalm_core.policy.base import Policy
+from kalm_core.rgbd import RgbdFrame
+from kalm_core.robot.franky_arm import FrankyArm
+from kalm_core.robot.joint_line import joint_line
+from kalm_core.robot.robot_settings import RobotSettings
+from kalm_core.se3 import Array
+from kalm_sim.laboratory import Laboratory
+from kalm_sim.retreat import OPEN, back_off
+from kalm_sim.scene import TOP, SceneParameters
+from kalm_sim.synthetic import free_view
+from kalm_sim.viewpoints import READY
+
+FREE_SPEED = 1.2
+"""Fastest joint in free motion [rad/s]."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How one attempt ended.
+
+    Attributes:
+        outcome: of the suite.
+        message: the sentence with it.
+        opening: of the top drawer afterwards, by the simulator's truth [m].
+    """
+
+    outcome: Outcome
+    message: str
+    opening: float
+
+
+class EpisodeRunner:
+    """A laboratory with the arm connected; use it as a context manager."""
+
+    def __init__(self, planner: MotionPlanner, scene: SceneParameters) -> None:
+        self._planner = planner
+        self._robot = RobotModel.load()
+        self._laboratory = Laboratory(scene, realtime=False)
+        self._T_ee_cam = HandEyeSettings().T_ee_cam
+
+    def __enter__(self) -> EpisodeRunner:
+        self._laboratory.start()
+        settings = RobotSettings(host=self._laboratory.hostname, realtime_kernel=False)
+        self._arm = FrankyArm(settings)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._arm.close()
+        self._laboratory.close()
+
+    def begin(self, scene: SceneParameters, rng: np.random.Generator) -> RgbdFrame:
+        """Put a scene before the robot, take a random view and return what the camera sees."""
+        self._go_ready()
+        self._laboratory.reset(scene)
+        self._arm.move_gripper(OPEN, 0.1, 0.0)
+        self._move(free_view(scene, rng, self._robot).joints)
+        T_base_ee = self._arm.state().T_base_ee
+        frame = self._laboratory.capture().frame
+        return replace(frame, T_base_cam=T_base_ee @ self._T_ee_cam)
+
+    def attempt(
+        self, policy: Policy, keypoints: DetectedKeypoints, frame: RgbdFrame, seed: int
+    ) -> Attempt:
+        """Predict, plan and execute; the outcome says where it ended, the opening what it did."""
+        try:
+            state = self._arm.state()
+            samples = policy.sample(keypoints, 16, seed)
+            plan = self._planner.plan(samples, keypoints, frame, state.q, state.gripper_width)
+            self._arm.follow_joint_path(plan.approach)
+            self._arm.follow_ee_path(plan.execution)
+            outcome, message = Outcome.SUCCEEDED, ""
+        except KalmError as error:
+            outcome, message = error.outcome, str(error)
+        return Attempt(outcome, message, self.opening)
+
+    @property
+    def opening(self) -> float:
+        """How far the top drawer is out, by the simulator's truth [m]."""
+        return float(self._laboratory.truth().openings[TOP])
+
+    def _go_ready(self) -> None:
+        q = self._arm.state().q
+        if np.abs(q - READY).max() < 0.02:
+            return
+        self._arm.move_gripper(OPEN, 0.1, 0.0)
+        self._arm.follow_ee_path(back_off(self._arm.state().T_base_ee))
+        self._move(READY)
+
+    def _move(self, target: Array) -> None:
+        self._arm.follow_joint_path(joint_line(self._arm.state().q, target, FREE_SPEED))
