@@ -1,0 +1,53 @@
+"""The files of `config/` say nothing that the nodes do not know."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from kalm_core.commands.parameter_file import read_parameters
+from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.settings import Settings, parse_settings
+from kalm_ros.node_table import NODES, SIMULATION, config_folder, parameter_files
+from kalm_ros.parameters import flat_fields
+
+
+def settings_class(entry) -> type[Settings]:
+    """The settings class that a node's module defines for itself."""
+    module = importlib.import_module(entry.module)
+    own = [
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Settings) and kind.__module__ == entry.module
+    ]
+    assert len(own) == 1
+    return own[0]
+
+
+def merged(entry, use_sim):
+    return read_parameters(parameter_files(entry, use_sim, config_folder()), entry.name)
+
+
+@pytest.mark.parametrize("entry", NODES, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("use_sim", [False, True])
+def test_the_files_of_a_node_fit_its_settings(entry, use_sim):
+    parse_settings(settings_class(entry), merged(entry, use_sim), entry.name)
+
+
+@pytest.mark.parametrize("entry", NODES, ids=lambda entry: entry.name)
+def test_every_parameter_has_a_description(entry):
+    without = [name for name, field in flat_fields(settings_class(entry)) if not field.description]
+    assert not without
+
+
+def test_simulator_and_robot_meet_at_the_same_address():
+    nodes = {entry.name: entry for entry in NODES}
+    address = merged(nodes["sim_node"], True)["host"]
+    assert merged(nodes["robot_node"], True)["robot"]["host"] == address
+    assert read_parameters([config_folder() / SIMULATION], "robot_node")
+
+
+def test_the_camera_sits_where_the_core_says():
+    values = read_parameters([config_folder() / "hand_eye.yaml"], "keypoint_node")["hand_eye"]
+    assert parse_settings(HandEyeSettings, values, "hand_eye.yaml") == HandEyeSettings()
