@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from kalm_sim.mjcf_element import add, find, numbers
 from kalm_sim.scene import BOTTOM, TOP, CabinetParameters, ClutterItem
+from kalm_sim.textures import cabinet_materials
 
 DRAWER_NAMES = {TOP: "top", BOTTOM: "bottom"}
 PANEL = 0.014
@@ -29,12 +30,12 @@ def drawer_joint(drawer: int) -> str:
     return f"{DRAWER_NAMES[drawer]}_drawer"
 
 
-def add_table(world: ET.Element) -> None:
-    """Put the robot on a table top at z = 0 and the floor where a floor is."""
+def add_table(world: ET.Element, material: str) -> None:
+    """Put the robot on a table top at z = 0 of a material, and the floor where a floor is."""
     ground = find(world, "geom[@name='ground']")
     ground.set("pos", "0 0 -0.76")
     ground.set("material", "floor")
-    box(world, (0.42, 0, -0.02), (0.78, 0.72, 0.02), "table", name="table")
+    box(world, (0.42, 0, -0.02), (0.78, 0.72, 0.02), material, name="table")
     for x in (-0.3, 1.14):
         for y in (-0.66, 0.66):
             box(world, (x, y, -0.4), (0.03, 0.03, 0.36), "metal")
@@ -81,14 +82,15 @@ def add_cabinet(world: ET.Element, contact: ET.Element, cabinet: CabinetParamete
 def _add_carcass(body: ET.Element, cabinet: CabinetParameters) -> None:
     start = FRONT_PANEL + 0.002
     middle, half = (start + cabinet.depth) / 2, (cabinet.depth - start) / 2
+    material, _ = cabinet_materials(cabinet)
     w, h, t = cabinet.width / 2, cabinet.height, PANEL / 2
     divider = sum(cabinet.drawer_span(TOP)[:1] + cabinet.drawer_span(BOTTOM)[1:]) / 2
     for y in (-w + t, w - t):
-        box(body, (middle, y, h / 2), (half, t, h / 2), "body")
-    box(body, (middle, 0, h - t), (half, w - 2 * t, t), "body")
-    box(body, (middle, 0, t), (half, w - 2 * t, t), "body")
-    box(body, (middle, 0, divider), (half, w - 2 * t, t), "body")
-    box(body, (cabinet.depth - t, 0, h / 2), (t, w - 2 * t, h / 2 - 2 * t), "body")
+        box(body, (middle, y, h / 2), (half, t, h / 2), material)
+    box(body, (middle, 0, h - t), (half, w - 2 * t, t), material)
+    box(body, (middle, 0, t), (half, w - 2 * t, t), material)
+    box(body, (middle, 0, divider), (half, w - 2 * t, t), material)
+    box(body, (cabinet.depth - t, 0, h / 2), (t, w - 2 * t, h / 2 - 2 * t), material)
 
 
 def _add_drawer(body: ET.Element, drawer: int, cabinet: CabinetParameters) -> str:
@@ -112,7 +114,7 @@ def _add_drawer(body: ET.Element, drawer: int, cabinet: CabinetParameters) -> st
         slide,
         (FRONT_PANEL / 2, 0, 0),
         (FRONT_PANEL / 2, half_width, half_height),
-        "front",
+        cabinet_materials(cabinet)[1],
         density="600",
     )
     # the open box behind the front

@@ -15,7 +15,7 @@ from kalm_sim import camera as cameras
 from kalm_sim.furniture import add_cabinet, add_clutter, add_table
 from kalm_sim.mjcf_element import add, find, numbers
 from kalm_sim.scene import LightParameters, SceneParameters
-from kalm_sim.textures import add_textures, paint_textures
+from kalm_sim.textures import add_textures, paint_textures, table_material
 
 OUTSIDE_POSITION = (-0.30, -1.50, 0.98)
 OUTSIDE_TARGET = (0.40, 0.02, 0.24)
@@ -53,7 +53,7 @@ def add_scene(
     find(root, "actuator").clear()  # franky-sim drives the joints by applied forces
     add_textures(find(root, "asset"), scene)
     _add_light(root, world, scene.light)
-    add_table(world)
+    add_table(world, table_material(scene))
     if not scene.empty:
         add_cabinet(world, find(root, "contact"), scene.cabinet)
     for index, item in enumerate(scene.clutter):

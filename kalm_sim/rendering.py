@@ -25,9 +25,9 @@ class _Renderer(mujoco.Renderer):  # type: ignore[misc]
     _model: Any
 
     def exchange(self, model: Any) -> None:
-        """Render another model, with the same meshes and the same sizes of textures."""
+        """Render another model, with the same meshes, materials and sizes of textures."""
         if _assets(model) != _assets(self._model):
-            raise ValueError("the other model has other meshes or textures")
+            raise ValueError("the other model has other meshes, textures or materials")
         self._model = model
         if self._gl_context:
             self._gl_context.make_current()
@@ -35,9 +35,11 @@ class _Renderer(mujoco.Renderer):  # type: ignore[misc]
             mujoco.mjr_uploadTexture(model, self._mjr_context, texture)
 
 
-def _assets(model: Any) -> tuple[Any, ...]:
-    sizes = (model.tex_type, model.tex_width, model.tex_height, model.mesh_vertnum)
-    return (model.nmesh, model.ntex, *(tuple(int(value) for value in size) for size in sizes))
+def _assets(model: Any) -> list[Any]:
+    """Return what a graphics context keeps of a model besides the pictures of its textures."""
+    textures = ["tex_type", "tex_width", "tex_height"]
+    names = [*textures, "mesh_vertnum", "mat_texid", "mat_texrepeat", "mat_texuniform"]
+    return [getattr(model, name).tolist() for name in names]
 
 
 class SceneCamera:

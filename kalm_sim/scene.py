@@ -18,6 +18,7 @@ Color = tuple[float, float, float]
 HandleShape = Literal["square_bar", "round_bar", "bow"]
 HANDLE_SHAPES: tuple[HandleShape, ...] = ("square_bar", "round_bar", "bow")
 TABLE_PATTERNS = ("wood", "plain", "speckled")
+MOST_CLUTTER = 6
 CLUTTER_KINDS = ("box", "cylinder", "mug")
 TOP, BOTTOM = 0, 1
 """Index of a drawer wherever there is one value per drawer."""
@@ -309,7 +310,7 @@ def _draw_clutter(
     rng: np.random.Generator, cabinet: CabinetParameters, empty: bool
 ) -> tuple[ClutterItem, ...]:
     """Place items beside the cabinet and on it, clear of its front and of each other."""
-    wanted = int(rng.integers(3, 7))
+    wanted = int(rng.integers(3, MOST_CLUTTER + 1))
     items: list[ClutterItem] = []
     for _ in range(400):
         if len(items) == wanted:

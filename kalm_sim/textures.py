@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from typing import Any
 
 import mujoco
@@ -11,25 +12,20 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 
 from kalm_sim.mjcf_element import add
-from kalm_sim.scene import Color, SceneParameters
+from kalm_sim.scene import MOST_CLUTTER, CabinetParameters, SceneParameters
 
 SIZE = 512
 
 
 def add_textures(asset: ET.Element, scene: SceneParameters) -> None:
-    """Add the textures (flat until `paint_textures`) and materials that a scene uses."""
-    for name, kind in (("table", "2d"), ("wood", "cube"), ("floor", "2d")):
-        add(
-            asset,
-            "texture",
-            name=name,
-            type=kind,
-            builtin="flat",
-            rgb1="1 1 1",
-            rgb2="1 1 1",
-            width=str(SIZE),
-            height=str(SIZE),
-        )
+    """Add the textures (flat until `paint_textures`) and the materials.
+
+    All scenes have the same list of both, whether they use them or not, so that one graphics
+    context serves all scenes.
+    """
+    for name, kind in (("planks", "2d"), ("top", "2d"), ("wood", "cube"), ("floor", "2d")):
+        size = {"width": str(SIZE), "height": str(SIZE)}
+        add(asset, "texture", name=name, type=kind, builtin="flat", rgb1="1 1 1", **size)
     add(
         asset,
         "texture",
@@ -42,28 +38,42 @@ def add_textures(asset: ET.Element, scene: SceneParameters) -> None:
         height="384",
     )
     cabinet, handle = scene.cabinet, scene.cabinet.handle
-    wood = {"texture": "wood"} if cabinet.wooden else {}
-    table_repeat = "3 3" if scene.table_pattern == "speckled" else "1 1"
-    _material(asset, "table", (1, 1, 1), 0.15, texture="table", texrepeat=table_repeat)
+    _material(asset, "table_planks", (1, 1, 1), 0.15, texture="planks", texrepeat="1 1")
+    _material(asset, "table_top", (1, 1, 1), 0.15, texture="top", texrepeat="3 3")
     _material(asset, "floor", (1, 1, 1), 0.05, texture="floor", texrepeat="14 14")
-    _material(asset, "wall", (0.93, 0.93, 0.9), 0.0)
-    _material(asset, "body", cabinet.body_color, 0.15, **wood)
-    same = wood if cabinet.front_color == cabinet.body_color else {}
-    _material(asset, "front", cabinet.front_color, 0.2, **same)
-    inside: Color = tuple(0.55 * c + 0.32 for c in cabinet.body_color)  # type: ignore[assignment]
-    _material(asset, "inside", inside, 0.0)
+    _material(asset, "body_wood", cabinet.body_color, 0.15, texture="wood")
+    _material(asset, "front_wood", cabinet.front_color, 0.2, texture="wood")
+    _material(asset, "body", cabinet.body_color, 0.15)
+    _material(asset, "front", cabinet.front_color, 0.2)
+    _material(asset, "inside", tuple(0.55 * c + 0.32 for c in cabinet.body_color), 0.0)
     _material(asset, "handle", handle.color, 0.9 if handle.metallic else 0.3)
+    _material(asset, "wall", (0.93, 0.93, 0.9), 0.0)
     _material(asset, "metal", (0.45, 0.46, 0.48), 0.6)
     _material(asset, "dark", (0.12, 0.11, 0.10), 0.1)
     _material(asset, "lid", (0.92, 0.92, 0.9), 0.3)
     _material(asset, "housing", (0.72, 0.74, 0.76), 0.6)
     _material(asset, "lens", (0.03, 0.03, 0.04), 0.9)
-    for index, item in enumerate(scene.clutter):
-        _material(asset, f"clutter_{index}", item.color, 0.5 if item.kind != "box" else 0.1)
+    for index in range(MOST_CLUTTER):
+        item = scene.clutter[index] if index < len(scene.clutter) else None
+        color = item.color if item else (1.0, 1.0, 1.0)
+        _material(asset, f"clutter_{index}", color, 0.1 if item and item.kind == "box" else 0.5)
+
+
+def table_material(scene: SceneParameters) -> str:
+    """Return the name of the material of the table's top."""
+    return "table_planks" if scene.table_pattern == "wood" else "table_top"
+
+
+def cabinet_materials(cabinet: CabinetParameters) -> tuple[str, str]:
+    """Return the names of the materials of body and drawer fronts."""
+    if not cabinet.wooden:
+        return "body", "front"
+    same = cabinet.front_color == cabinet.body_color
+    return "body_wood", "front_wood" if same else "front"
 
 
 def _material(
-    asset: ET.Element, name: str, color: Color, specular: float, **attributes: str
+    asset: ET.Element, name: str, color: Iterable[float], specular: float, **attributes: str
 ) -> None:
     add(
         asset,
@@ -82,12 +92,11 @@ def paint_textures(model: Any, scene: SceneParameters) -> None:
     color = np.array(scene.table_color)
     if scene.table_pattern == "wood":
         warm = np.array([0.78, 0.58, 0.40]) * (0.6 + 0.6 * color.max())
-        table = wood_grain(rng, SIZE, planks=6)[..., None] * warm
+        _write(model, "planks", wood_grain(rng, SIZE, planks=6)[..., None] * warm)
     elif scene.table_pattern == "speckled":
-        table = speckles(rng, SIZE)[..., None] * color
+        _write(model, "top", speckles(rng, SIZE)[..., None] * color)
     else:
-        table = smooth_noise(rng, SIZE, 40, 0.03)[..., None] * color
-    _write(model, "table", table)
+        _write(model, "top", smooth_noise(rng, SIZE, 100, 0.03)[..., None] * color)
     if scene.cabinet.wooden:
         grain = wood_grain(rng, SIZE, planks=1)
         _write(model, "wood", np.tile(grain[..., None] * np.ones(3), (6, 1, 1)))
