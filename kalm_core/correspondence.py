@@ -41,10 +41,16 @@ class CorrespondenceSettings(Settings):
     consensus_radius: float = Field(
         0.04, ge=0.005, le=0.2, description="how near the group's matches must be to agree [m]"
     )
+    consensus_slack: float = Field(
+        0.02, ge=0.0, le=1.0, description="how much worse than anywhere it may match there"
+    )
     consensus_share: float = Field(0.5, ge=0.0, le=1.0, description="share that must agree")
     min_score: float = Field(0.7, ge=-1.0, le=1.0, description="below is Null in any case")
     score_margin: float = Field(
-        0.04, ge=0.0, le=1.0, description="allowed below the lowest score in a demonstration"
+        0.08, ge=0.0, le=1.0, description="allowed below the lowest score in a demonstration"
+    )
+    part_margin: float = Field(
+        0.035, ge=0.0, le=1.0, description="the same for the mean over all keypoints"
     )
     tolerance: float = Field(
         0.03, ge=0.005, le=0.2, description="distance from where the others expect a keypoint [m]"
@@ -115,16 +121,9 @@ class KeypointDetector:
     def match(self, view: FeatureView, reference: ReferenceKeypoints) -> Matches:
         """Return the best match of each keypoint by itself and how its group agrees."""
         scores = self.score(view, reference.features)
-        count, group = len(reference), reference.neighbor_positions.shape[1]
-        best = view.points[scores.argmax(axis=0)]
-        flat = {
-            name: rows.reshape(count * group, -1)
-            for name, rows in reference.neighbor_features.items()
-        }
-        near = view.points[self.score(view, flat).argmax(axis=0)].reshape(count, group, 3)
-        distance = np.linalg.norm(near - best[:, None], axis=-1)
-        agreeing = (distance < self.settings.consensus_radius).mean(axis=1)
-        return Matches(best, scores.max(axis=0).astype(np.float64), agreeing)
+        best = scores.argmax(axis=0)
+        agreeing = self._agreeing(view, reference, best)
+        return Matches(view.points[best], scores.max(axis=0).astype(np.float64), agreeing)
 
     def detect(
         self, frame: RgbdFrame, reference: ReferenceKeypoints, progress: Progress | None = None
@@ -185,23 +184,39 @@ class KeypointDetector:
             )
         score = np.where(chosen >= 0, scores[chosen, np.arange(count)], scores.max(axis=0))
         found = (chosen >= 0) & (score >= threshold)
-        found &= self._group_agrees(view, reference, chosen)
+        if (score - reference.min_score).mean() < -s.part_margin:
+            found[:] = False  # a part that looks alike but lacks what was around the keypoints
+        found &= self._agreeing(view, reference, chosen) >= s.consensus_share
         positions = np.where(found[:, None], view.points[chosen], np.nan)
         return DetectedKeypoints(positions, found, score.astype(np.float64))
 
-    def _group_agrees(
-        self, view: FeatureView, reference: ReferenceKeypoints, chosen: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
-        """Tell whether most of each keypoint's group matches near the place chosen for it."""
+    def _agreeing(
+        self, view: FeatureView, reference: ReferenceKeypoints, rows: NDArray[np.int64]
+    ) -> Array:
+        """Return (K,) the share of each keypoint's group that matches near its place.
+
+        Along a bar the best match of a neighbour slides freely, so one that matches near the place
+        almost as well as anywhere (`consensus_slack`) agrees too.
+
+        Args:
+            view: the image.
+            reference: the keypoints with their groups.
+            rows: (K,) where each keypoint was placed, as a row of the view; -1 for nowhere.
+        """
         s = self.settings
         count, group = len(reference), reference.neighbor_positions.shape[1]
         flat = {
-            name: rows.reshape(count * group, -1)
-            for name, rows in reference.neighbor_features.items()
+            name: items.reshape(count * group, -1)
+            for name, items in reference.neighbor_features.items()
         }
-        near = view.points[self.score(view, flat).argmax(axis=0)].reshape(count, group, 3)
-        distance = np.linalg.norm(near - view.points[chosen][:, None], axis=-1)
-        return np.asarray((distance < s.consensus_radius).mean(axis=1) >= s.consensus_share)
+        scores = self.score(view, flat).reshape(len(view), count, group)
+        needed = scores.max(axis=0) - s.consensus_slack
+        share = np.zeros(count)
+        places = view.points[np.maximum(rows, 0)]
+        for k, near in enumerate(view.tree.query_ball_point(places, s.consensus_radius)):
+            if rows[k] >= 0:
+                share[k] = (scores[near, k].max(axis=0) >= needed[k]).mean()
+        return share
 
 
 def require_found(detected: DetectedKeypoints, settings: CorrespondenceSettings) -> None:
