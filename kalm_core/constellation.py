@@ -80,6 +80,7 @@ def propose_motions(
     points: Array,
     scores: NDArray[np.floating],
     peaks: list[NDArray[np.int64]],
+    *,
     tolerance: float,
     size_change: float,
 ) -> list[Array]:
@@ -100,8 +101,8 @@ def propose_motions(
             flat = float(np.hypot(step[0], step[1]))
             if flat < 0.015:  # too near each other to fix a turn
                 continue
-            a, b = np.meshgrid(peaks[i], peaks[j], indexing="ij")
-            a, b = a.reshape(-1), b.reshape(-1)
+            a = np.repeat(peaks[i], len(peaks[j]))
+            b = np.tile(peaks[j], len(peaks[i]))
             found = points[b] - points[a]
             slack = tolerance + size_change * float(np.linalg.norm(step))
             fits = np.abs(np.hypot(found[:, 0], found[:, 1]) - flat) < slack
@@ -119,6 +120,7 @@ def best_near(
     points: Array,
     tree: cKDTree,
     scores: NDArray[np.floating],
+    *,
     radius: float,
     penalty: float,
 ) -> tuple[NDArray[np.int64], Array]:
@@ -126,7 +128,8 @@ def best_near(
 
     Args:
         expected: (K, 3) where the keypoints should be [m].
-        points, tree: (N, 3) places and the structure over them.
+        points: (N, 3) places [m].
+        tree: over the places.
         scores: (N, K).
         radius: how far from the expected place to look [m].
         penalty: taken from the score at `radius`; grows with the square of the distance.
@@ -150,6 +153,7 @@ def find_upright(
     points: Array,
     tree: cKDTree,
     scores: NDArray[np.floating],
+    *,
     tolerance: float,
     size_change: float,
     penalty: float,
@@ -173,7 +177,9 @@ def find_upright(
         None when no pair of matches suggests a motion.
     """
     peaks = score_peaks(scores, tree, peaks_per_keypoint, tolerance)
-    motions = propose_motions(reference, points, scores, peaks, tolerance, size_change)
+    motions = propose_motions(
+        reference, points, scores, peaks, tolerance=tolerance, size_change=size_change
+    )
     best: UprightFit | None = None
     seen: list[Array] = []
     for motion in motions:
@@ -183,16 +189,18 @@ def find_upright(
         if any(np.abs(expected - other).max() < tolerance / 2 for other in seen):
             continue
         seen.append(expected)
+        refined = motion
         for _ in range(2):  # the second time from the motion that all matches together give
             chosen, value = best_near(
-                transform_points(motion, reference), points, tree, scores, tolerance, penalty
+                expected, points, tree, scores, radius=tolerance, penalty=penalty
             )
             support = float(np.maximum(value, 0.0).mean())
             if best is None or support > best.support:
-                best = UprightFit(motion, support)
+                best = UprightFit(refined, support)
             use = chosen >= 0
             if use.sum() < 2:
                 break
             weights = np.maximum(value[use], 1e-3) ** 4
-            motion = fit_upright(reference[use], points[chosen[use]], weights)
+            refined = fit_upright(reference[use], points[chosen[use]], weights)
+            expected = transform_points(refined, reference)
     return best

@@ -169,18 +169,21 @@ class KeypointDetector:
                 view.points,
                 view.tree,
                 scores,
-                s.tolerance,
-                s.size_change,
-                s.distance_penalty,
+                tolerance=s.tolerance,
+                size_change=s.size_change,
+                penalty=s.distance_penalty,
             )
             if fit is None:
                 best = scores.max(axis=0).astype(np.float64)
-                return DetectedKeypoints(
-                    np.full((count, 3), np.nan), np.zeros(count, bool), best
-                )
+                return DetectedKeypoints(np.full((count, 3), np.nan), np.zeros(count, bool), best)
             expected = transform_points(fit.T_base_reference, reference.positions)
             chosen, _ = best_near(
-                expected, view.points, view.tree, scores, s.tolerance, s.distance_penalty
+                expected,
+                view.points,
+                view.tree,
+                scores,
+                radius=s.tolerance,
+                penalty=s.distance_penalty,
             )
         score = np.where(chosen >= 0, scores[chosen, np.arange(count)], scores.max(axis=0))
         found = (chosen >= 0) & (score >= threshold)

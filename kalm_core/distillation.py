@@ -1,4 +1,4 @@
-"""Keypoint proposal and verification (Algorithm 1): from demonstrations to the skill's keypoints."""
+"""Keypoint proposal and verification (Algorithm 1): from demonstrations to keypoints."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from kalm_core.progress import Progress
 from kalm_core.proposal import make_mask_proposer, make_region_proposer
 from kalm_core.proposal.contact import Contact, find_contact
 from kalm_core.proposal.geometric import GeometricSettings
-from kalm_core.proposal.mask import Mask
+from kalm_core.proposal.mask import Mask, MaskProposer
 from kalm_core.proposal.proximity import ProximitySettings
-from kalm_core.proposal.region import Region
+from kalm_core.proposal.region import Region, RegionProposer
 from kalm_core.proposal.sampling import farthest_points
 from kalm_core.se3 import Array
 from kalm_core.settings import Settings
@@ -64,6 +64,13 @@ class DistillationSettings(Settings):
     verify: bool = Field(True, description="False accepts every candidate (for the ablation)")
     seed: int = Field(0, ge=0, description="of the neighbours that are sampled around keypoints")
 
+    @property
+    def detection(self) -> CorrespondenceSettings:
+        """Settings of φ for this distillation and, later, at run time."""
+        if self.verify:
+            return self.correspondence
+        return self.correspondence.model_copy(update={"verify": False})
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -100,6 +107,7 @@ class Distillation:
         region, mask: where they came from.
         candidate_positions: (N_c, 3) all candidates of the mask taken [m], reference base frame.
         candidate_consistency: (N_c,) share of demonstrations in which each was found (Φ).
+        needed_consistency: the share 1 - δ from which a candidate was accepted.
         attempts: everything tried, the last one successful.
     """
 
@@ -110,13 +118,22 @@ class Distillation:
     mask: Mask
     candidate_positions: Array
     candidate_consistency: Array
+    needed_consistency: float
     attempts: tuple[Attempt, ...]
+
+    @property
+    def candidate_accepted(self) -> NDArray[np.bool_]:
+        """Which candidates were accepted, (N_c,)."""
+        return np.asarray(self.candidate_consistency >= self.needed_consistency)
 
 
 def distill(
     demonstrations: Sequence[Demonstration],
     settings: DistillationSettings | None = None,
     progress: Progress | None = None,
+    *,
+    region_proposer: RegionProposer | None = None,
+    mask_proposer: MaskProposer | None = None,
 ) -> Distillation:
     """Find keypoints that the task is about and that every demonstration shows (Algorithm 1).
 
@@ -124,6 +141,8 @@ def distill(
         demonstrations: at least two, each in its own scene.
         settings: see there.
         progress: told the stage "propose" or "verify", asked whether to stop.
+        region_proposer: takes the place of the settings' backend.
+        mask_proposer: takes the place of the settings' backend.
 
     Raises:
         DemonstrationError: fewer than two demonstrations.
@@ -136,12 +155,11 @@ def distill(
             f"{len(demonstrations)} demonstrations were given, verification needs at least 2",
             "record about ten, each in another scene or from another view",
         )
-    phi = settings.correspondence
-    if not settings.verify:
-        phi = phi.model_copy(update={"verify": False})
-    region_proposer = make_region_proposer(settings.region_backend, settings.proximity)
-    mask_proposer = make_mask_proposer(settings.mask_backend, settings.geometric)
-    detector = KeypointDetector(phi)
+    region_proposer = region_proposer or make_region_proposer(
+        settings.region_backend, settings.proximity
+    )
+    mask_proposer = mask_proposer or make_mask_proposer(settings.mask_backend, settings.geometric)
+    detector = KeypointDetector(settings.detection)
     progress.step("propose", 0.0, "looking for where the gripper works")
     regions = region_proposer.propose(demonstrations)[: settings.max_regions]
     views = []
@@ -216,11 +234,11 @@ class _Search:
             positions = candidates.positions
             return Distillation(
                 index, candidates, tuple(detected), region, mask,
-                positions, np.ones(len(positions)), (attempt,),
+                positions, np.ones(len(positions)), 0.0, (attempt,),
             )  # fmt: skip
         found, scores, matched = self._verify(candidates, index)
         consistency = found.mean(axis=0)
-        accepted = consistency >= 1.0 - s.delta
+        accepted = consistency >= 1.0 - s.delta - 1e-9
         count = int(accepted.sum())
         needed = max(int(np.ceil(s.gamma * len(chosen))), s.keypoints)
         if count < needed:
@@ -235,7 +253,7 @@ class _Search:
         attempt = Attempt(index, rank, len(chosen), count, "")
         return Distillation(
             index, reference, detected_all, region, mask,
-            candidates.positions, consistency, (attempt,),
+            candidates.positions, consistency, 1.0 - s.delta - 1e-9, (attempt,),
         )  # fmt: skip
 
     def _described(self, view: FeatureView, rows: NDArray[np.int64]) -> NDArray[np.bool_]:

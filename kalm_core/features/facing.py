@@ -16,7 +16,7 @@ _BINS = 48  # of azimuth
 
 
 def smooth_points(frame: RgbdFrame, window: int = 5) -> NDArray[np.float32]:
-    """Return (H, W, 3) base-frame points [m] averaged over valid pixels of nearly the same depth."""
+    """Return (H, W, 3) base-frame points [m] averaged over pixels of nearly the same depth."""
     depth = frame.depth
     valid = (depth > 0).astype(np.float32)
     mean = uniform_filter(depth, window)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from pydantic import Field
 from scipy.spatial import cKDTree
@@ -53,7 +55,8 @@ class FpfhFeature:
         ).voxel_down_sample(s.voxel)
         cloud.estimate_normals(o3d.geometry.KDTreeSearchParamHybrid(s.normal_radius, 30))
         cloud.orient_normals_towards_camera_location(frame.T_base_cam[:3, 3])
-        fpfh = o3d.pipelines.registration.compute_fpfh_feature(
+        registration: Any = o3d.pipelines.registration  # its stub lacks a default
+        fpfh = registration.compute_fpfh_feature(
             cloud, o3d.geometry.KDTreeSearchParamHybrid(s.radius, 100)
         )
         thinned = np.asarray(cloud.points)

@@ -96,4 +96,4 @@ class LocalFeature:
         measured = depth[np.clip(v, 0, k.height - 1), np.clip(u, 0, k.width - 1)]
         seen &= measured > 0
         distance = np.clip((measured - z) / self._truncation, -1.0, 1.0)
-        return np.where(seen, distance, 0.0) * self._weight
+        return np.asarray(np.where(seen, distance, 0.0) * self._weight, np.float32)

@@ -1,4 +1,4 @@
-"""The `geometric` masks: smooth surface patches, bounded by depth steps, creases and colour edges."""
+"""The `geometric` masks: smooth patches between depth steps, creases and colour edges."""
 
 from __future__ import annotations
 
@@ -19,16 +19,24 @@ class GeometricSettings(Settings):
     """Settings of the `geometric` mask proposer."""
 
     margin: int = Field(40, ge=0, le=500, description="segmented border around the region [px]")
-    depth_step: float = Field(0.006, ge=0.001, le=0.1, description="depth difference of weight 1 [m]")
-    color_step: float = Field(14.0, ge=1.0, le=200.0, description="colour difference of weight 1 [0-255]")
+    depth_step: float = Field(
+        0.006, ge=0.001, le=0.1, description="depth difference of weight 1 [m]"
+    )
+    color_step: float = Field(
+        14.0, ge=1.0, le=200.0, description="colour difference of weight 1 [0-255]"
+    )
     crease: float = Field(0.5, ge=0.01, le=2.0, description="change of unit normal of weight 1")
     preferences: tuple[float, ...] = Field(
         (30.0, 100.0, 400.0), description="group sizes to try, small to large [px at weight 1]"
     )
     min_pixels: int = Field(120, ge=10, le=100_000, description="smaller masks are dropped [px]")
     min_extent: float = Field(0.02, ge=0.0, le=1.0, description="shorter masks are dropped [m]")
-    min_inside: float = Field(0.5, ge=0.0, le=1.0, description="least share of a mask inside the region")
-    max_iou: float = Field(0.7, ge=0.0, le=1.0, description="overlap above which the worse is dropped")
+    min_inside: float = Field(
+        0.5, ge=0.0, le=1.0, description="least share of a mask inside the region"
+    )
+    max_iou: float = Field(
+        0.7, ge=0.0, le=1.0, description="overlap above which the worse is dropped"
+    )
     count: int = Field(8, ge=1, le=100, description="masks that are proposed at most")
 
 

@@ -18,7 +18,8 @@ def segment_graph(
     """Join nodes whose difference is no larger than what both their groups contain already.
 
     Args:
-        first, second: (E,) the nodes that each edge joins.
+        first: (E,) the node at one end of each edge.
+        second: (E,) the node at the other end.
         difference: (E,) non-negative dissimilarity of each edge.
         count: number of nodes.
         preference: the paper's k; larger gives larger groups.

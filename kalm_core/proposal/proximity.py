@@ -68,7 +68,9 @@ class ProximityProposer:
 
 
 def _how_well_seen(
-    demonstration: Demonstration, center: np.ndarray[tuple[int, ...], np.dtype[np.float64]], mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    demonstration: Demonstration,
+    center: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
 ) -> float:
     """Score in [0, 1]: distance of the centre from the border, times depth in the hull's box."""
     frame = demonstration.initial

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cabinet_scene import make_demonstration
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kalm_core.demonstration import Demonstration
+from kalm_core.errors import BackendUnavailableError, ConfigError, DistillationError
+from kalm_core.proposal import farthest_points, make_mask_proposer, make_region_proposer
+from kalm_core.proposal.contact import find_contact, scene_points
+from kalm_core.proposal.geometric import GeometricProposer, GeometricSettings
+from kalm_core.proposal.mask import Mask, intersection_over_union, suppress_overlaps
+from kalm_core.proposal.pixel_graph import segment_graph
+from kalm_core.proposal.proximity import ProximityProposer
+from kalm_core.se3 import rotation_about_z, transform_points
+
+
+def with_motion(demonstration: Demonstration, T_base_ee: np.ndarray, gripper: np.ndarray):
+    return Demonstration(
+        demonstration.name,
+        demonstration.frames,
+        demonstration.stamps,
+        demonstration.joints,
+        T_base_ee,
+        gripper,
+    )
+
+
+@pytest.fixture(scope="module")
+def cabinet():
+    return make_demonstration(3, scale=0.5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 90))
+def test_farthest_points_are_distinct_and_spread(seed, count, size):
+    points = np.random.default_rng(seed).uniform(-1, 1, (size, 3))
+    chosen = farthest_points(points, count)
+    assert len(chosen) == len(set(chosen.tolist())) == min(count, size)
+    if 1 < len(chosen) < size:
+        between = np.linalg.norm(points[chosen][:, None] - points[chosen][None], axis=-1)
+        spacing = between[~np.eye(len(chosen), dtype=bool)].min()
+        uncovered = np.linalg.norm(points[:, None] - points[chosen][None], axis=-1).min(axis=1)
+        assert uncovered.max() <= spacing + 1e-12  # greedy choice: nothing is left farther off
+
+
+def test_farthest_points_turn_with_the_points():
+    points = np.random.default_rng(0).uniform(-1, 1, (200, 3))
+    turned = transform_points(rotation_about_z(1.0), points) + 3.0
+    assert (farthest_points(points, 20) == farthest_points(turned, 20)).all()
+
+
+def test_contact_is_where_the_fingers_close(cabinet):
+    demonstration, scene = cabinet
+    contact = find_contact(demonstration)
+    assert contact is not None
+    assert np.linalg.norm(contact.position - scene.top_handle) < 0.02
+
+
+def test_contact_without_closing_is_where_the_tool_stays(cabinet):
+    demonstration, scene = cabinet
+    still = with_motion(demonstration, demonstration.T_base_ee, np.full(120, 0.02))
+    contact = find_contact(still)
+    assert contact is not None
+    assert np.linalg.norm(contact.position - scene.top_handle) < 0.02
+
+
+def test_the_hand_is_not_part_of_the_scene(cabinet):
+    demonstration, scene = cabinet
+    T = demonstration.T_base_ee.copy()
+    T[:, :3, 3] = scene.top_handle + 0.05 * scene.T_base_cabinet[:3, 0]
+    T[:, :3, 2] *= -1  # the hand now lies behind the tool, where the cabinet is
+    T[:, :3, 0] *= -1
+    inside = with_motion(demonstration, T, demonstration.gripper)
+    here = np.isfinite(scene_points(demonstration)).all(axis=-1).sum()
+    assert np.isfinite(scene_points(inside)).all(axis=-1).sum() < here
+
+
+def test_a_motion_in_free_space_has_no_region(cabinet):
+    demonstration, _ = cabinet
+    T = demonstration.T_base_ee.copy()
+    T[:, 2, 3] += 0.6
+    with pytest.raises(DistillationError, match="none of 1 demonstrations"):
+        ProximityProposer().propose([with_motion(demonstration, T, demonstration.gripper)])
+
+
+def test_regions_are_ranked_and_lie_around_the_handle(cabinet):
+    others = [cabinet[0], make_demonstration(4, scale=0.5)[0]]
+    regions = make_region_proposer("proximity").propose(others)
+    assert [r.score for r in regions] == sorted((r.score for r in regions), reverse=True)
+    for region in regions:
+        frame = others[region.demonstration].initial
+        assert (frame.depth[region.mask] > 0).all()
+        points = frame.points_base()[region.mask]
+        assert np.linalg.norm(points - region.center, axis=1).max() <= region.radius
+
+
+def test_the_best_mask_is_on_the_handle(cabinet):
+    demonstration, scene = cabinet
+    region = ProximityProposer().propose([demonstration])[0]
+    masks = make_mask_proposer("geometric", GeometricSettings(min_pixels=40)).propose(
+        demonstration.initial, region
+    )
+    points = demonstration.initial.points_base()[masks[0].pixels]
+    assert np.linalg.norm(points.mean(axis=0) - scene.top_handle) < 0.02
+    assert np.abs(points[:, 2] - scene.top_handle[2]).max() < 0.03
+
+
+def test_masks_have_depth_and_do_not_repeat(cabinet):
+    demonstration, _ = cabinet
+    region = ProximityProposer().propose([demonstration])[0]
+    settings_ = GeometricSettings(min_pixels=40, max_iou=0.6)
+    masks = GeometricProposer(settings_).propose(demonstration.initial, region)
+    assert 1 < len(masks) <= settings_.count
+    for i, mask in enumerate(masks):
+        assert mask.pixels.sum() >= settings_.min_pixels
+        assert (demonstration.initial.depth[mask.pixels] > 0).all()
+        for other in masks[:i]:
+            assert intersection_over_union(mask.pixels, other.pixels) <= 0.6
+            assert other.score >= mask.score
+
+
+def test_suppression_keeps_the_better_copy():
+    a, b, c = (np.zeros((4, 4), bool) for _ in range(3))
+    a[:2], b[:2], c[3] = True, True, True
+    b[0, 0] = False
+    kept = suppress_overlaps([Mask(b, 0.5), Mask(a, 0.9), Mask(c, 0.1)], 0.5)
+    assert [mask.score for mask in kept] == [0.9, 0.1]
+
+
+def test_graph_segmentation_cuts_at_the_large_difference():
+    first, second = np.arange(9), np.arange(1, 10)
+    difference = np.full(9, 0.01)
+    difference[4] = 5.0
+    labels = segment_graph(first, second, difference, 10, preference=2.0)
+    assert labels.tolist() == [labels[0]] * 5 + [labels[9]] * 5
+    assert labels[0] != labels[9]
+
+
+@pytest.mark.parametrize(
+    ("make", "name"), [(make_region_proposer, "vlm"), (make_mask_proposer, "sam")]
+)
+def test_known_backends_that_are_not_built_in_say_so(make, name):
+    with pytest.raises(BackendUnavailableError, match="not built into this version"):
+        make(name)
+    with pytest.raises(ConfigError, match="known are"):
+        make("magic")
