@@ -34,16 +34,17 @@ def detect(
         raise GoalError(f"{picture} cannot be written", "give a name that ends in .png")
     values = read_parameters(config, "keypoint_node")
     hand_eye = parse_settings(HandEyeSettings, values.get("hand_eye", {}), "hand_eye")
+    learned = load_skill(skill)
+    as_learned = learned.perception.get("correspondence", {})
     settings = parse_settings(
-        CorrespondenceSettings, values.get("correspondence", {}), "correspondence"
+        CorrespondenceSettings, values.get("correspondence", as_learned), "correspondence"
     )
-    learned = load_skill(skill, settings.weights)
     frame = read_demonstration(bag, hand_eye.T_ee_cam).initial
     found = KeypointDetector(settings).detect(frame, learned.reference)
     iio.imwrite(picture, draw_keypoints(frame, found))
     for i, (position, score) in enumerate(zip(found.positions, found.score, strict=True)):
         place = "not found" if not found.found[i] else "{:.3f} {:.3f} {:.3f} m".format(*position)
-        output.print(f"keypoint {i}: score {score:.2f}, {place}", markup=False)
+        output.print(f"keypoint {i + 1}: score {score:.2f}, {place}", markup=False)
     output.print(
         f"{int(found.found.sum())} of {len(found)} were found; drawn into {picture}", markup=False
     )

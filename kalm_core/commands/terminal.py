@@ -52,6 +52,8 @@ def progress_bars() -> Iterator[Progress]:
 
             def report(stage: str, fraction: float, text: str) -> None:
                 if stage not in stages:
+                    for earlier in stages.values():
+                        bars.update(earlier, completed=1.0)
                     stages[stage] = bars.add_task(stage, total=1.0, text=text)
                 bars.update(stages[stage], completed=fraction, text=text)
 

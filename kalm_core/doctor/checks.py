@@ -22,10 +22,10 @@ PACKAGES = (
         Check("packages", name, True, partial(package, name, _CORE))
         for name in ("numpy", "scipy", "pydantic", "rosbags", "safetensors", "diffusers")
     ),
+    Check("packages", "torch", True, partial(machine.torch, _CORE)),
     *(
         Check("packages", module, True, partial(imports, module, distribution, _CORE))
         for module, distribution in (
-            ("torch", "torch"),
             ("open3d", "open3d"),
             ("pinocchio", "pin"),
             ("roboplan", "roboplan"),

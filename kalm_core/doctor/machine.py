@@ -7,10 +7,11 @@ import platform
 import resource
 import shutil
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 from kalm_core.doctor.finding import Finding, missing, ok
-from kalm_core.doctor.probe import python
+from kalm_core.doctor.probe import python, version
 
 OLDEST, NEWEST = (3, 10), (3, 13)
 LEAST_MEMORY, LEAST_DISK, LEAST_CORES = 4.0, 5.0, 2
@@ -63,12 +64,26 @@ def disk() -> Finding:
     return missing(text, "free some space: a minute of images at 30 Hz is 2.8 GB")
 
 
+@lru_cache(maxsize=1)
+def _torch() -> tuple[bool, str]:
+    """Import torch once for two lines; the answer is its CUDA device, or "-"."""
+    return python(
+        "import torch; print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else '-')"
+    )
+
+
+def torch(remedy: str) -> Finding:
+    """Check that torch can be imported."""
+    if not version("torch"):
+        return missing("not installed", remedy)
+    good, text = _torch()
+    return ok(version("torch")) if good else missing(f"installed, but: {text}", remedy)
+
+
 def gpu() -> Finding:
     """Check whether torch sees a CUDA device."""
-    good, text = python(
-        "import torch; print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else '')"
-    )
-    if good and text:
+    good, text = _torch()
+    if good and text != "-":
         return ok(text)
     return missing("none that torch can use", "none is needed: everything runs on the CPU")
 

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 from recorded import Recording, write_bag
 from typer.testing import CliRunner
@@ -20,6 +21,7 @@ from kalm_core.cli import app, main
 from kalm_core.commands.parameter_file import read_parameters
 from kalm_core.commands.terminal import progress_bars
 from kalm_core.errors import CancelledError, ConfigError, DemonstrationError
+from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.progress import Progress
 from kalm_core.settings import Settings
 
@@ -243,3 +245,32 @@ def test_ctrl_c_while_learning_is_exit_code_130(
     result = RUN.invoke(app, ["learn", "a", str(folder), "--task", "b"])
     assert result.exit_code == 130
     assert "train was cancelled" in result.stderr
+
+
+@pytest.mark.parametrize(("found", "code"), [(True, 0), (False, 1)])
+def test_detect_draws_what_is_found_and_fails_when_nothing_is(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path, found: bool, code: int
+) -> None:
+    from kalm_core.correspondence import KeypointDetector
+
+    detected = DetectedKeypoints(
+        np.full((2, 3), 0.3 if found else np.nan), np.full(2, found), np.full(2, 0.9)
+    )
+    skill = SimpleNamespace(perception={}, reference=None)
+    monkeypatch.setattr("kalm_core.skill.load_skill", lambda _: skill)
+    monkeypatch.setattr(KeypointDetector, "detect", lambda *_: detected)
+    picture = tmp_path / "found.png"
+    line = ["detect", "skill", str(folder / "001"), "--picture", str(picture)]
+    result = RUN.invoke(app, line)
+    assert result.exit_code == code, result.stderr
+    assert picture.stat().st_size > 0
+    assert f"{2 * found} of 2 were found" in result.stdout
+    assert ("of 2 keypoints found" in result.stderr) is not found
+
+
+def test_detect_refuses_a_picture_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:
+    for name in ("found.txt", "nowhere/found.png"):
+        line = ["detect", "skill", str(folder / "001"), "--picture", str(tmp_path / name)]
+        result = RUN.invoke(app, line)
+        assert result.exit_code == 1
+        assert "cannot be written" in result.stderr
