@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
@@ -16,7 +17,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from kalm_core.bags import topics
-from kalm_core.errors import GoalError, KalmError, RobotError
+from kalm_core.errors import CancelledError, GoalError, KalmError, RobotError
 from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
 from kalm_core.robot.robot_settings import RobotSettings
@@ -69,6 +70,7 @@ class RobotNode(Node):
         self._arm = self._connect()
         self._joints = self.create_publisher(JointState, topics.JOINT_STATES.lstrip("/"), STATES)
         self._pose = self.create_publisher(PoseStamped, topics.EE_POSE.lstrip("/"), STATES)
+        self._stopped = threading.Event()
         motion = threading.Lock()
         GoalServer(
             self,
@@ -126,12 +128,13 @@ class RobotNode(Node):
         if joint_path is None and ee_path is None:
             raise GoalError("the goal has neither a joint path nor an end-effector path")
         scale = self._speed_scale(goal.speed_scale)
-        if joint_path is not None:
-            error = self._arm.follow_joint_path(joint_path, scale, progress)
-            result.tracking_error = max(result.tracking_error, float(error))
-        if ee_path is not None:
-            error = self._arm.follow_ee_path(ee_path, scale, progress)
-            result.tracking_error = max(result.tracking_error, float(error))
+        with self._stoppable(progress) as watched:
+            if joint_path is not None:
+                error = self._arm.follow_joint_path(joint_path, scale, watched)
+                result.tracking_error = max(result.tracking_error, float(error))
+            if ee_path is not None:
+                error = self._arm.follow_ee_path(ee_path, scale, watched)
+                result.tracking_error = max(result.tracking_error, float(error))
         return f"The arm followed its path within {result.tracking_error * 1000:.1f} mm."
 
     def _speed_scale(self, asked: float) -> float:
@@ -149,15 +152,39 @@ class RobotNode(Node):
         if not goal.speed >= 0.0 or not goal.force >= 0.0:
             raise GoalError(f"speed {goal.speed} and force {goal.force} must not be negative")
         speed = goal.speed or self._settings.robot.gripper_speed
-        self._arm.move_gripper(goal.width, speed, goal.force, progress)
-        result.width = float(self._arm.state().gripper_width)
+        with self._stoppable(progress) as watched:
+            result.width = float(self._arm.move_gripper(goal.width, speed, goal.force, watched))
         return f"The gripper is open by {result.width * 1000:.0f} mm."
 
+    @contextlib.contextmanager
+    def _stoppable(self, progress: Progress) -> Iterator[Progress]:
+        """Give a goal that ends at `robot/stop` too, also between its motions."""
+        self._stopped.clear()
+        try:
+            yield Progress(
+                progress.report, lambda: progress.should_stop() or self._stopped.is_set()
+            )
+        except CancelledError:
+            if self._stopped.is_set() and not progress.should_stop():
+                raise RobotError("the arm was stopped by request") from None
+            raise
+
     def _stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._stopped.set()
         return self._answer(self._arm.stop, "The arm has stopped.", response)
 
     def _recover(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        return self._answer(self._arm.recover, "The arm is ready.", response)
+        return self._answer(self._recover_arm, "The arm is ready.", response)
+
+    def _recover_arm(self) -> None:
+        """Clear the arm's errors; connect anew where the connection was lost."""
+        try:
+            self._arm.state()
+        except RobotError:
+            with contextlib.suppress(RobotError):  # the arm at its other end is gone already
+                self._arm.close()
+            self._arm = FrankyArm(self._settings.robot)
+        self._arm.recover()
 
     @staticmethod
     def _answer(act: Callable[[], None], done: str, response: Trigger.Response) -> Trigger.Response:

@@ -17,6 +17,9 @@ THREADS = 8
 BAD_START = 2
 """Exit status of a node that could not start."""
 
+BAD_END = 3
+"""Exit status of a node that could not give back what it held."""
+
 
 def run_node(make: Callable[[], Node]) -> int:
     """Make a node, serve it until the process is told to end, and return the exit status.
@@ -40,6 +43,16 @@ def run_node(make: Callable[[], Node]) -> int:
         pass  # the ordinary ways to end
     finally:
         if node is not None:
-            node.destroy_node()
+            status = _destroy(node, make.__name__) or status
         rclpy.try_shutdown()
     return status
+
+
+def _destroy(node: Node, name: str) -> int:
+    """Let a node give back what it holds; says so where that fails."""
+    try:
+        node.destroy_node()
+    except KalmError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return BAD_END
+    return 0
