@@ -28,10 +28,11 @@ from kalm_core.policy.pictures import draw_training, draw_trajectories
 from kalm_core.policy.settings import PolicySettings
 from kalm_core.policy.training import TrainingRecord, train
 from kalm_core.progress import Progress
+from kalm_core.report.perception import write_perception_report
 from kalm_core.se3 import Array, invert_pose
 from kalm_core.segmentation import SegmentationSettings, execution_part
 from kalm_core.settings import Settings
-from kalm_core.skill import Picture, Skill, Source, check_free, check_name, write_skill
+from kalm_core.skill import Skill, Source, check_free, check_name, write_skill
 
 MIN_DEMONSTRATIONS = 3
 """Fewer say nothing about what varies."""
@@ -222,13 +223,13 @@ def _learn(
             **_record(distillation, training, settings, journal),
         },
     )
-    pictures: dict[str, Picture] = {
-        "training.png": lambda path: draw_training(training, path),
-        "trajectories.png": lambda path: draw_trajectories(
-            examples, policy, policy.arrangement, path
-        ),
-    }
-    folder = write_skill(skill, goal.root, pictures, goal.overwrite)
+
+    def report(folder: Path) -> None:
+        write_perception_report(folder, demonstrations, distillation)
+        draw_training(training, folder / "training.png")
+        draw_trajectories(examples, policy, policy.arrangement, folder / "trajectories.png")
+
+    folder = write_skill(skill, goal.root, report, goal.overwrite)
     progress.report("write", 1.0, f"the skill is in {folder}")
     return folder
 

@@ -24,7 +24,9 @@ _SEAL = "# sha256 of the lines above: "
 
 def write_sealed_yaml(path: Path, values: Mapping[str, Any]) -> None:
     """Write plain values as YAML whose last line is the checksum of those above."""
-    text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(
+        dict(values), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
+    )
     seal = hashlib.sha256(text.encode()).hexdigest()
     path.write_text(f"{text}{_SEAL}{seal}\n", encoding="utf-8")
 

@@ -7,9 +7,9 @@ the folder is written and compared is in `sealed_folder`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
@@ -46,8 +46,8 @@ _RESTORE = (
     "lists under `demonstrations`"
 )
 
-Picture = Callable[[Path], None]
-"""Writes one picture of the report to the path that it is given."""
+Report = Callable[[Path], object]
+"""Writes the pictures of a skill's report into the folder that it is given."""
 
 
 @dataclass(frozen=True)
@@ -206,14 +206,14 @@ def load_skill(folder: Path, features: Collection[str] | None = None) -> Skill:
 
 
 def write_skill(
-    skill: Skill, root: Path, pictures: Mapping[str, Picture] | None = None, overwrite: bool = False
+    skill: Skill, root: Path, report: Report | None = None, overwrite: bool = False
 ) -> Path:
     """Write a skill into its folder in `root`; all of it or nothing.
 
     Args:
         skill: what to write.
         root: the skill folder; made if missing.
-        pictures: file name in `report/` to what writes it.
+        report: writes the pictures; None leaves the report empty.
         overwrite: replace a skill of that name.
 
     Returns:
@@ -227,7 +227,7 @@ def write_skill(
     check_free(target, overwrite)
     try:
         with new_folder(target) as folder:
-            _write_files(skill, folder, pictures or {})
+            _write_files(skill, folder, report)
             check_free(target, overwrite)
     except OSError as error:
         raise BundleError(
@@ -245,11 +245,11 @@ def check_free(target: Path, overwrite: bool) -> None:
         )
 
 
-def _write_files(skill: Skill, folder: Path, pictures: Mapping[str, Picture]) -> None:
+def _write_files(skill: Skill, folder: Path, report: Report | None) -> None:
     """Fill an empty folder with a skill's files; `skill.yaml` comes last."""
     (folder / "report").mkdir()
-    for name, draw in pictures.items():
-        draw(folder / "report" / PurePosixPath(name).name)
+    if report:
+        report(folder / "report")
     iio.imwrite(folder / _IMAGE, skill.image)
     save_file(_reference_tensors(skill.reference), folder / _KEYPOINTS)
     policy = write_policy(skill.policy, folder / _POLICY)

@@ -50,11 +50,11 @@ class Arrangement:
         """
         points = np.stack([_masked(d) for d in detections])
         first = int(np.isfinite(points[..., 0]).sum(axis=1).argmax())
-        shape = points[first] - np.nanmean(points[first], axis=0)
-        if np.isfinite(shape[:, 0]).sum() < MIN_KEYPOINTS:
+        if np.isfinite(points[first, :, 0]).sum() < MIN_KEYPOINTS:
             raise KeypointsNotFoundError(
-                f"no demonstration shows {MIN_KEYPOINTS} keypoints of {len(shape)}"
+                f"no demonstration shows {MIN_KEYPOINTS} of the {points.shape[1]} keypoints"
             )
+        shape = points[first] - np.nanmean(points[first], axis=0)
         for _ in range(5):
             frames, weights = fit(shape, points)
             local = _to_local(frames, points)

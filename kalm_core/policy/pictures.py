@@ -57,8 +57,8 @@ def draw_trajectories(
 
     Samples are drawn for the keypoints of the first example.
     """
-    figure = _figure(10.0, 8.0)
-    axes = figure.subplots(2, 2, sharex=True, sharey="row")
+    figure = _figure(11.0, 7.0)
+    axes = figure.subplots(2, 2)
     shown = [(e.trajectory, arrangement.locate(e.keypoints)[0]) for e in examples]
     frame = shown[0][1]
     sampled = [(t, frame) for t in policy.sample(examples[0].keypoints, count, seed=0)]

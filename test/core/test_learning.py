@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from policy_scenes import make_examples
+
+from kalm_core import learning
+from kalm_core.demonstration import Demonstration
+from kalm_core.distillation import Attempt, DistillationSettings
+from kalm_core.errors import CancelledError, DemonstrationError, GoalError
+from kalm_core.keypoints import DetectedKeypoints, ReferenceKeypoints
+from kalm_core.learning import LearningSettings, learn_from_demonstrations, learn_skill
+from kalm_core.policy.settings import NetworkSettings, PolicySettings
+from kalm_core.progress import Progress
+from kalm_core.rgbd import Intrinsics, RgbdFrame
+from kalm_core.skill import list_skills, load_skill
+
+TINY = LearningSettings(
+    policy=PolicySettings(
+        network=NetworkSettings(channels=(8, 16), condition=16), steps=6, batch=8, held_out=0.4
+    )
+)
+
+
+def recorded(example):
+    """A demonstration whose execution is the example's trajectory, after an approach."""
+    part = example.trajectory
+    start = part.T_base_ee[0].copy()
+    start[2, 3] += 0.2
+    share = np.linspace(0.0, 1.0, 20, endpoint=False)[:, None, None]
+    poses = np.concatenate([start + share * (part.T_base_ee[0] - start), part.T_base_ee])
+    held = np.where(part.gripper > 0.04, 0.08, 0.012)
+    k = Intrinsics(8, 6, 9.0, 9.0, 3.5, 2.5)
+    frame = RgbdFrame(np.full((6, 8, 3), 9, np.uint8), np.ones((6, 8), np.float32), k, np.eye(4))
+    return Demonstration(
+        example.name,
+        (frame,),
+        np.concatenate([np.arange(20) * 0.1, 2.0 + part.stamps]),
+        np.zeros((len(poses), 7)),
+        poses,
+        np.concatenate([np.full(20, 0.08), held]),
+    )
+
+
+def found(detected):
+    """What perception would answer: these keypoints, whatever the images show."""
+    rng = np.random.default_rng(0)
+    unit = rng.normal(size=(8, 4)).astype(np.float32)
+    reference = ReferenceKeypoints(
+        detected[0].positions,
+        {"local": unit},
+        {"local": np.repeat(unit[:, None], 3, axis=1)},
+        np.repeat(detected[0].positions[:, None], 3, axis=1),
+        np.ones(8),
+        np.full(8, 0.8),
+    )
+
+    def distill(demonstrations, settings, progress):
+        progress.step("propose", 0.5, "")
+        progress.step("verify", 1.0, "")
+        return SimpleNamespace(
+            reference_demonstration=0,
+            reference=reference,
+            detected=tuple(detected),
+            attempts=(Attempt(0, 0, 50, 40, ""),),
+        )
+
+    return distill
+
+
+@pytest.fixture
+def lesson(monkeypatch):
+    """Six demonstrations, with keypoints that perception has found in them."""
+    examples = make_examples(0, 6)
+
+    def give(change=lambda i, keypoints: keypoints):
+        detected = [change(i, e.keypoints) for i, e in enumerate(examples)]
+        monkeypatch.setattr(learning, "distill", found(detected))
+        monkeypatch.setattr(learning, "write_perception_report", lambda *given: None)
+        return [recorded(e) for e in examples]
+
+    return give
+
+
+def test_a_skill_is_learned_and_says_how(lesson, tmp_path):
+    stages = []
+    progress = Progress(lambda stage, fraction, text: stages.append((stage, fraction)))
+    folder = learn_from_demonstrations(
+        "open_drawer", " open the top drawer ", lesson(), tmp_path, TINY, progress=progress
+    )
+    skill = load_skill(folder, features=["local"])
+    assert folder == tmp_path / "open_drawer"
+    assert skill.task == "open the top drawer"
+    assert [s.name for s in skill.demonstrations] == [f"demo_{i}" for i in range(6)]
+    assert skill.perception == DistillationSettings().model_dump(mode="json")
+    assert list(dict.fromkeys(stage for stage, _ in stages)) == [
+        "propose",
+        "verify",
+        "train",
+        "write",
+    ]
+    assert stages[-1] == ("write", 1.0)
+    record = skill.record
+    assert record["left_out"] == {}
+    assert set(record["seconds"]) == {"propose", "verify", "train"}
+    assert len(record["training"]["held_out"]) == 2
+    assert record["training"]["held_out_rigid"]["grasp"] < 0.05
+    assert sorted(p.name for p in (folder / "report").iterdir()) == [
+        "training.png",
+        "trajectories.png",
+    ]
+    sample = skill.policy.sample(make_examples(1, 1)[0].keypoints, 1, 0)[0]
+    assert set(sample.gripper) == {0.0, 0.08}
+
+
+def test_the_same_seed_gives_the_same_skill(lesson, tmp_path):
+    folders = [
+        learn_from_demonstrations(name, "t", lesson(), tmp_path, TINY) for name in ("a", "b")
+    ]
+    a, b = ((f / "policy.safetensors").read_bytes() for f in folders)
+    assert a == b
+
+
+def nothing_found(keypoints):
+    return DetectedKeypoints(np.full((8, 3), np.nan), np.zeros(8, bool), keypoints.score)
+
+
+def test_demonstrations_that_cannot_teach_are_named_and_left_out(lesson, tmp_path):
+    def change(i, keypoints):
+        if i == 1:
+            return nothing_found(keypoints)
+        if i == 4:  # the other handle, 12 cm below
+            return replace(keypoints, positions=keypoints.positions - [0.0, 0.0, 0.08])
+        return keypoints
+
+    folder = learn_from_demonstrations("s", "t", lesson(change), tmp_path, TINY)
+    skill = load_skill(folder)
+    assert list(skill.record["left_out"]) == ["demo_1", "demo_4"]
+    assert "0 of 8 keypoints" in skill.record["left_out"]["demo_1"]
+    assert "another part" in skill.record["left_out"]["demo_4"]
+    assert [s.name for s in skill.demonstrations] == ["demo_0", "demo_2", "demo_3", "demo_5"]
+
+
+def test_fewer_than_three_are_an_error_that_names_all(lesson, tmp_path):
+    def change(i, keypoints):
+        return keypoints if i < 2 else nothing_found(keypoints)
+
+    with pytest.raises(DemonstrationError, match=r"2 demonstrations can teach.*demo_2.*demo_5"):
+        learn_from_demonstrations("s", "t", lesson(change), tmp_path, TINY)
+    with pytest.raises(DemonstrationError, match=r"0 demonstrations can teach"):
+        demos = lesson(lambda i, keypoints: nothing_found(keypoints))
+        learn_from_demonstrations("s", "t", demos, tmp_path, TINY)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stage", ["propose", "verify", "train", "write"])
+def test_cancelling_leaves_nothing_behind(lesson, tmp_path, stage):
+    reached = []
+
+    def report(name, fraction, text):
+        reached.append(name)
+
+    def stop():
+        before = {"propose": [], "verify": ["propose"], "train": ["verify"], "write": ["train"]}
+        enough = 2 * TINY.policy.steps if stage == "write" else 1
+        need = before[stage]
+        return not need or reached.count(need[0]) >= enough
+
+    demos = lesson()
+    with pytest.raises(CancelledError):
+        learn_from_demonstrations("s", "t", demos, tmp_path, TINY, progress=Progress(report, stop))
+    assert stage not in reached
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_is_refused_before_the_work(lesson, tmp_path):
+    demos = lesson()
+
+    def never(*args):
+        raise AssertionError("work has begun")
+
+    progress = Progress(never)
+    for name, task, text in (("a b", "t", "cannot be a skill's name"), ("s", " ", "task is empty")):
+        with pytest.raises(GoalError, match=text):
+            learn_from_demonstrations(name, task, demos, tmp_path, TINY, progress=progress)
+    folder = learn_from_demonstrations("s", "first", demos, tmp_path, TINY)
+    with pytest.raises(GoalError, match="exists"):
+        learn_from_demonstrations("s", "t", demos, tmp_path, TINY, progress=progress)
+    learn_from_demonstrations("s", "second", demos, tmp_path, TINY, overwrite=True)
+    assert load_skill(folder).task == "second"
+    assert [s.name for s in list_skills(tmp_path)] == ["s"]
+
+
+def test_bags_that_cannot_be_read_are_named(tmp_path):
+    bags = [tmp_path / f"bag_{i}" for i in range(3)]
+    with pytest.raises(DemonstrationError, match=r"0 demonstrations.*bag_0.*bag_1.*bag_2"):
+        learn_skill("s", "t", bags, tmp_path / "skills", TINY)
+    assert not (tmp_path / "skills").exists()
+
+
+def test_unreadable_bags_and_copies_are_left_out(lesson, tmp_path, monkeypatch):
+    demos = lesson()
+
+    def read(path, T_ee_cam):
+        if path.name == "torn":
+            raise DemonstrationError(f"{path} is cut short")
+        source = demos[int(path.name[-1])]
+        return replace(source, source=path, sha256=f"sum of {path.name}")
+
+    monkeypatch.setattr(learning, "read_demonstration", read)
+    bags = [Path("torn"), *(Path(f"demo_{i}") for i in range(6)), Path("copy/demo_2")]
+    skill = load_skill(learn_skill("s", "t", bags, tmp_path, TINY))
+    assert skill.record["left_out"] == {
+        "torn": "torn is cut short.",
+        "copy/demo_2": "it is the same recording as demo_2",
+    }
+    assert skill.demonstrations[0].bag == "demo_0"
+    assert skill.demonstrations[0].sha256 == "sum of demo_0"
+    assert "read" in skill.record["seconds"]
+
+
+@pytest.mark.sim
+def test_learning_from_rendered_demonstrations(tmp_path):
+    from kalm_sim.synthetic import make_demonstration
+
+    demonstrations, truths = zip(
+        *(make_demonstration(seed, frames=1) for seed in range(3)), strict=True
+    )
+    policy = TINY.policy.model_copy(update={"steps": 40, "held_out": 0.0})
+    settings = TINY.model_copy(update={"policy": policy})
+    folder = learn_from_demonstrations("drawer", "open it", demonstrations, tmp_path, settings)
+    skill = load_skill(folder)
+    assert skill.record["left_out"] == {}
+    assert len(list((folder / "report").glob("*.png"))) == 5
+    assert skill.record["training"]["fit"]["grasp"] < 0.02
+    handle = truths[skill_reference(skill, demonstrations)].handles[0].T_base_handle[:3, 3]
+    away = np.linalg.norm(skill.reference.positions - handle, axis=1)
+    assert np.median(away) < 0.12
+
+
+def skill_reference(skill, demonstrations):
+    """Which demonstration the reference image is from."""
+    same = [np.array_equal(d.initial.color, skill.image) for d in demonstrations]
+    return same.index(True)
