@@ -7,10 +7,9 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from functools import lru_cache
 
 from kalm_core.doctor.finding import Finding, missing, ok
-from kalm_core.doctor.probe import python
+from kalm_core.doctor.probe import once, python
 from kalm_core.errors import KalmError
 
 
@@ -64,7 +63,7 @@ def build(name: str) -> tuple[str, str]:
     return "", ""
 
 
-@lru_cache(maxsize=1)
+@once
 def _built() -> dict[str, tuple[str, str]]:
     """Build all backends in a new process; a crash there is the answer for all."""
     good, text = python("from kalm_core.doctor.backends import main; main()")

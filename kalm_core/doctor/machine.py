@@ -7,11 +7,10 @@ import platform
 import resource
 import shutil
 import sys
-from functools import lru_cache
 from pathlib import Path
 
 from kalm_core.doctor.finding import Finding, missing, ok
-from kalm_core.doctor.probe import python, version
+from kalm_core.doctor.probe import once, python, version
 
 OLDEST, NEWEST = (3, 10), (3, 13)
 LEAST_MEMORY, LEAST_DISK, LEAST_CORES = 4.0, 5.0, 2
@@ -64,7 +63,7 @@ def disk() -> Finding:
     return missing(text, "free some space: a minute of images at 30 Hz is 2.8 GB")
 
 
-@lru_cache(maxsize=1)
+@once
 def _torch() -> tuple[bool, str]:
     """Import torch once for two lines; the answer is its CUDA device, or "-"."""
     return python(

@@ -5,13 +5,30 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib import metadata
+from threading import Lock
+from typing import TypeVar
 
 from kalm_core.doctor.finding import Finding, missing, ok
 
+T = TypeVar("T")
+
 TIMEOUT = 90.0
 """Longest that one probe may take [s]; importing torch on a busy machine takes 20."""
+
+
+def once(look: Callable[[], T]) -> Callable[[], T]:
+    """Let several checks, side by side, share the answer of one long look."""
+    lock = Lock()
+    cached = lru_cache(maxsize=1)(look)
+
+    def shared() -> T:
+        with lock:
+            return cached()
+
+    return shared
 
 
 def version(distribution: str) -> str:
