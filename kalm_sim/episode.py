@@ -58,8 +58,7 @@ class EpisodeRunner:
 
     def __enter__(self) -> EpisodeRunner:
         self._laboratory.start()
-        settings = RobotSettings(host=self._laboratory.hostname, realtime_kernel=False)
-        self._arm = FrankyArm(settings)
+        self._arm = FrankyArm(RobotSettings.for_simulator(self._laboratory.hostname))
         return self
 
     def __exit__(
