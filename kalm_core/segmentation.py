@@ -2,7 +2,8 @@
 
 The approach is free motion and is planned anew in every scene; only the execution is learned. It
 starts where the tool last came near the keypoints before the fingers closed, so that a hand that
-wandered over the object first does not teach its wandering.
+wandered over the object first does not teach its wandering; and if it then paused in front of the
+object, where it paused.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ CLOSED = 0.0
 
 _HELD_BELOW = 0.07  # a constant opening below this is a hand that holds something [m]
 _METRES_PER_RADIAN = 0.1  # how much path a rotation counts for: that of a point 0.1 m off
+_FRONT = 0.6  # a pause this share of the radius off the contact is before the execution
+_HESITATION = 0.25  # ... when the tool is slower there than this share of its usual speed
 _SHORTEST_STEP = 0.005  # between the stamps of two poses [s]
 
 
@@ -87,7 +90,7 @@ def execution_part(
     initial, switches = gripper_commands(
         demonstration.stamps, demonstration.gripper, settings.finger_travel
     )
-    start, end = _cut(demonstration, keypoints, switches, settings.radius)
+    start, end = _cut(demonstration, keypoints, switches, settings)
     stamps, poses = demonstration.stamps[start:end], demonstration.T_base_ee[start:end]
     if end - start < 3:
         raise DemonstrationError(f"{name}: it ends {settings.radius} m from the keypoints")
@@ -164,9 +167,10 @@ def _cut(
     demonstration: Demonstration,
     keypoints: DetectedKeypoints,
     switches: list[_Switch],
-    radius: float,
+    settings: SegmentationSettings,
 ) -> tuple[int, int]:
     """Return the first sample of the execution and the one after its last."""
+    radius = settings.radius
     positions = demonstration.T_base_ee[:, :3, 3]
     points = keypoints.positions[keypoints.found]
     distance = np.linalg.norm(positions[:, None] - points[None], axis=-1).min(axis=1)
@@ -182,6 +186,7 @@ def _cut(
     contact = closes[0] if closes else int(distance.argmin())
     away = np.flatnonzero(~near[:contact])
     start = int(away[-1]) if len(away) else 0
+    start = _after_hesitation(demonstration, start, contact, settings)
 
     end = len(positions)
     releases = [index[s] for s in switches if s.command == OPEN and index[s] > contact]
@@ -192,6 +197,31 @@ def _cut(
     return start, end
 
 
+def _after_hesitation(
+    demonstration: Demonstration, start: int, contact: int, settings: SegmentationSettings
+) -> int:
+    """Return the sample in front of the object where the tool all but stopped, else `start`.
+
+    A hand that has come a long way often pauses before it goes in; the way to that pause differs
+    from demonstration to demonstration and is approach.
+    """
+    positions = demonstration.T_base_ee[start : contact + 1, :3, 3]
+    if len(positions) < 3:
+        return start
+    speed = _speed(
+        demonstration.stamps[start : contact + 1],
+        demonstration.T_base_ee[start : contact + 1],
+        settings.still_time,
+    )
+    off = np.linalg.norm(positions[:-1] - positions[-1], axis=1) >= _FRONT * settings.radius
+    moving = speed > settings.still_speed
+    if not off.any() or not moving.any():
+        return start
+    slowest = np.where(off, speed, np.inf)
+    last = len(slowest) - 1 - int(slowest[::-1].argmin())
+    return start + last if slowest[last] < _HESITATION * np.median(speed[moving]) else start
+
+
 def _path_steps(poses: Array) -> Array:
     """Return the (T - 1,) path lengths [m] between successive poses, rotation included."""
     index = np.arange(len(poses))
@@ -200,13 +230,19 @@ def _path_steps(poses: Array) -> Array:
 
 def _time_without_rests(stamps: Array, poses: Array, settings: SegmentationSettings) -> Array:
     """Return (T,) times [s] from the first, during which the tool moved."""
-    # The speed is that over a whole window: the noise of single samples would look like motion.
-    half, index = settings.still_time / 2, np.arange(len(stamps))
-    middle = (stamps[:-1] + stamps[1:]) / 2
-    first = np.floor(np.interp(middle - half, stamps, index)).astype(int)
-    last = np.ceil(np.interp(middle + half, stamps, index)).astype(int)
-    moving = _chord(poses, first, last) > settings.still_speed * (stamps[last] - stamps[first])
+    moving = _speed(stamps, poses, settings.still_time) > settings.still_speed
     return np.concatenate([[0.0], np.cumsum(np.where(moving, np.diff(stamps), 0.0))])
+
+
+def _speed(stamps: Array, poses: Array, window: float) -> Array:
+    """Return (T - 1,) speeds [m/s] between samples, over a window [s] around each.
+
+    The noise of single samples would look like motion.
+    """
+    index, middle = np.arange(len(stamps)), (stamps[:-1] + stamps[1:]) / 2
+    first = np.floor(np.interp(middle - window / 2, stamps, index)).astype(int)
+    last = np.ceil(np.interp(middle + window / 2, stamps, index)).astype(int)
+    return np.asarray(_chord(poses, first, last) / (stamps[last] - stamps[first]))
 
 
 def _chord(poses: Array, first: NDArray[np.int_], last: NDArray[np.int_]) -> Array:

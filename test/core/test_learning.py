@@ -77,10 +77,12 @@ def lesson(monkeypatch):
     """Six demonstrations, with keypoints that perception has found in them."""
     examples = make_examples(0, 6)
 
-    def give(change=lambda i, keypoints: keypoints):
+    def give(change=lambda i, keypoints: keypoints, pictures=False):
         detected = [change(i, e.keypoints) for i, e in enumerate(examples)]
         monkeypatch.setattr(learning, "distill", found(detected))
         monkeypatch.setattr(learning, "write_perception_report", lambda *given: None)
+        for draw in ("draw_training", "draw_trajectories") if not pictures else ():
+            monkeypatch.setattr(learning, draw, lambda *given: None)
         return [recorded(e) for e in examples]
 
     return give
@@ -90,7 +92,12 @@ def test_a_skill_is_learned_and_says_how(lesson, tmp_path):
     stages = []
     progress = Progress(lambda stage, fraction, text: stages.append((stage, fraction)))
     folder = learn_from_demonstrations(
-        "open_drawer", " open the top drawer ", lesson(), tmp_path, TINY, progress=progress
+        "open_drawer",
+        " open the top drawer ",
+        lesson(pictures=True),
+        tmp_path,
+        TINY,
+        progress=progress,
     )
     skill = load_skill(folder, features=["local"])
     assert folder == tmp_path / "open_drawer"

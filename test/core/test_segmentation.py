@@ -97,6 +97,16 @@ def test_the_last_entry_before_the_grasp_counts():
     assert part.positions[:, 2].max() < HANDLE[2] + 0.01
 
 
+def test_a_pause_in_front_of_the_object_is_where_it_begins():
+    front = beside(-0.085, 0, 0)
+    stops = (beside(-0.085, 0, 0.3), front, HANDLE, PULLED)
+    for rests in ({1: 0.5}, {1: 3.0}):
+        part = execution_part(demonstration(*move(stops, rests=rests)), keypoints())
+        assert np.linalg.norm(part.positions[0] - front) < 0.008
+    straight = execution_part(demonstration(*move(stops)), keypoints())
+    assert straight.positions[0, 2] > HANDLE[2] + 0.04
+
+
 def test_leaving_and_coming_back_with_the_object_is_kept():
     there_and_back = (*OPENING, beside(-0.02, 0, 0))
     part = execution_part(demonstration(*move(there_and_back)), keypoints())
