@@ -104,7 +104,7 @@ python_packages() {
     elif [ "$(cat "$venv/kalm_requirements" 2>/dev/null)" = "$wanted" ]; then
         return 0
     fi
-    say "Installing Python packages (a few minutes, about 2 GB on disk)"
+    say "Installing Python packages (a few minutes, about 4 GB on disk)"
     local arguments=() file
     for file in "${pins[@]}"; do arguments+=(-r "$file"); done
     "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off \
