@@ -96,8 +96,8 @@ make_venv() {
 }
 
 python_packages() {
-    local wanted
-    wanted="$(cat "${pins[@]}" | sha256sum | cut -d' ' -f1)"
+    local wanted file
+    wanted="$(for file in "${pins[@]}"; do listed "$file"; done | sha256sum | cut -d' ' -f1)"
     if ! fits "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
         rm -rf "$venv" # absent, or broken: its Python is gone, or the folder was moved
         make_venv
@@ -105,7 +105,7 @@ python_packages() {
         return 0
     fi
     say "Installing Python packages (a few minutes, about 4 GB on disk)"
-    local arguments=() file
+    local arguments=()
     for file in "${pins[@]}"; do arguments+=(-r "$file"); done
     "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off \
         "${arguments[@]}" |
