@@ -15,15 +15,16 @@ from kalm_core.correspondence import CorrespondenceSettings, KeypointDetector, r
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.progress import Progress
+from kalm_core.report import draw_keypoints
 from kalm_core.rgbd import RgbdFrame
-from kalm_core.settings import Settings
+from kalm_core.settings import Settings, parse_settings
+from kalm_core.skill import Skill
 from kalm_interfaces.action import DetectKeypoints
 from kalm_interfaces.msg import KeypointArray
 from kalm_ros.action_server import GoalServer
 from kalm_ros.conversions import CAMERA_FRAME, color_to_ros, header_to_ros, keypoints_to_ros
 from kalm_ros.frame_buffer import FrameBuffer, FrameSettings
 from kalm_ros.markers import keypoint_markers
-from kalm_ros.overlay import draw_keypoints
 from kalm_ros.parameters import declare_settings
 from kalm_ros.qos import LATCHED
 from kalm_ros.run_node import run_node
@@ -34,6 +35,11 @@ class KeypointNodeSettings(Settings):
     """Parameters of `keypoint_node`."""
 
     skills: Path = Field(Path("skills"), description="folder of the learned skills")
+    as_learned: bool = Field(
+        True,
+        description="detect with the settings that the skill was distilled with; false takes "
+        "those under `correspondence`",
+    )
     correspondence: CorrespondenceSettings = CorrespondenceSettings()
     frame: FrameSettings = FrameSettings()
     hand_eye: HandEyeSettings = HandEyeSettings()
@@ -47,9 +53,8 @@ class KeypointNode(Node):
             "keypoint_node", automatically_declare_parameters_from_overrides=True, **options
         )
         self._settings = declare_settings(self, KeypointNodeSettings)
-        correspondence = self._settings.correspondence
-        self._detector = KeypointDetector(correspondence)
-        self._skills = SkillCache(self._settings.skills, tuple(correspondence.weights))
+        self._detector = KeypointDetector(self._settings.correspondence)
+        self._skills = SkillCache(self._settings.skills)
         self._frames = FrameBuffer(self, self._settings.frame, self._settings.hand_eye)
         self._keypoints = self.create_publisher(KeypointArray, "kalm/keypoints", LATCHED)
         self._markers = self.create_publisher(MarkerArray, "kalm/keypoint_markers", LATCHED)
@@ -66,12 +71,22 @@ class KeypointNode(Node):
         self, goal: DetectKeypoints.Goal, result: DetectKeypoints.Result, progress: Progress
     ) -> str:
         skill = self._skills.get(goal.skill)
+        detector = self._detector_of(skill)
         frame = self._frames.fresh(progress)
-        detected = self._detector.detect(frame, skill.reference, progress)
+        detected = detector.detect(frame, skill.reference, progress)
         result.keypoints = keypoints_to_ros(detected, goal.skill, frame.stamp)
         self._show(result.keypoints, detected, frame)
-        require_found(detected, self._settings.correspondence)
+        require_found(detected, detector.settings)
         return f"{int(detected.found.sum())} of {len(detected)} keypoints were found."
+
+    def _detector_of(self, skill: Skill) -> KeypointDetector:
+        """Return the detector for a skill; the last one is kept."""
+        if self._settings.as_learned:
+            values = skill.perception.get("correspondence", {})
+            wanted = parse_settings(CorrespondenceSettings, values, f"skill {skill.name}")
+            if wanted != self._detector.settings:
+                self._detector = KeypointDetector(wanted)
+        return self._detector
 
     def _show(self, message: KeypointArray, detected: DetectedKeypoints, frame: RgbdFrame) -> None:
         self._keypoints.publish(message)

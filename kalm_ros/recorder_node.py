@@ -46,20 +46,28 @@ class RecorderSettings(Settings):
 
 
 class Recording:
-    """The subscriptions and the bag of one demonstration.
+    """Listens to the topics of a demonstration and writes what comes into a bag.
 
-    Nothing is written until every topic has spoken, so that a bag starts with all of them.
+    It subscribes when the first recording begins, when the publishers and their promises are known,
+    and stays subscribed: a spinning executor does not bear that a subscription goes away.
     """
 
     def __init__(self, node: Node, topics: Sequence[RecordedTopic]) -> None:
         self._node = node
-        self._waiting = {topic.name for topic in topics}
+        self._topics = tuple(topic.name for topic in topics)
         self._lock = threading.Lock()
         self._writer: BagWriter | None = None
-        self._problem: KalmError | None = None
-        self.lost: dict[str, int] = {}
         self.complete = threading.Event()
+        self.start_listening()
         self._subscriptions = [self._subscribe(topic) for topic in topics]
+
+    def start_listening(self) -> None:
+        """Forget what was heard; `complete` is set when every topic has spoken."""
+        with self._lock:
+            self._waiting = set(self._topics)
+            self._problem: KalmError | None = None
+            self.lost: dict[str, int] = {}
+            self.complete.clear()
 
     def _subscribe(self, topic: RecordedTopic) -> Subscription:
         name = topic.name.lstrip("/")  # relative: the namespace of the node is the camera's too
@@ -119,12 +127,6 @@ class Recording:
             if self._problem is not None:
                 raise self._problem
 
-    def close(self) -> None:
-        """Stop listening."""
-        self.write_to(None)
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-
 
 class RecorderNode(Node):
     """Offers the recording of one demonstration at a time."""
@@ -134,6 +136,7 @@ class RecorderNode(Node):
             "recorder_node", automatically_declare_parameters_from_overrides=True, **options
         )
         self._settings = declare_settings(self, RecorderSettings)
+        self._recording: Recording | None = None
         self._finish_asked = threading.Event()
         self._ended = threading.Condition()
         self._last_end: tuple[bool, str] | None = None
@@ -188,15 +191,13 @@ class RecorderNode(Node):
         seconds = goal.max_seconds or self._settings.max_seconds
         if not 0.0 < seconds <= 3600.0:
             raise GoalError(f"max_seconds is {goal.max_seconds}, expected 0 to 3600")
-        recording = Recording(self, RECORDED_TOPICS)
+        self._wait_for_publishers(progress)
+        recording = self._listen()
         try:
             if not wait_or_stop(
                 recording.complete, self._settings.silence, progress, "the recording"
             ):
-                raise NoImageError(
-                    f"nothing arrives on {', '.join(recording.silent)}; nothing was recorded",
-                    "start the camera and robot_node",
-                )
+                raise _silent(recording.silent)
             with BagWriter(folder) as writer:
                 recording.write_to(writer)
                 self._run(recording, writer, seconds, progress)
@@ -204,12 +205,31 @@ class RecorderNode(Node):
                 self._check_topics(writer)
                 writer.finish()
         finally:
-            recording.close()
+            recording.write_to(None)
         result.bag = str(folder)
         result.messages = writer.messages
         result.seconds = self._seconds
         lost = "".join(f" {count} were lost on {name}." for name, count in recording.lost.items())
         return f"{result.messages} messages in {result.seconds:.1f} s are in {folder}.{lost}"
+
+    def _wait_for_publishers(self, progress: Progress) -> None:
+        """Return when every topic has a publisher: only then is known what each one promises."""
+        end = time.monotonic() + self._settings.silence
+        names = [topic.name for topic in RECORDED_TOPICS]
+        while absent := [name for name in names if not self.count_publishers(name.lstrip("/"))]:
+            if progress.should_stop():
+                raise CancelledError("the recording")
+            if time.monotonic() > end:
+                raise _silent(absent)
+            time.sleep(0.1)
+
+    def _listen(self) -> Recording:
+        """Return the subscriptions, made anew or kept, that have heard nothing yet."""
+        if self._recording is None:
+            self._recording = Recording(self, RECORDED_TOPICS)
+        else:
+            self._recording.start_listening()
+        return self._recording
 
     def _run(
         self, recording: Recording, writer: BagWriter, seconds: float, progress: Progress
@@ -258,6 +278,13 @@ class RecorderNode(Node):
             ended = self._last_end or (False, "the bag is still being closed")
         response.success, response.message = ended
         return response
+
+
+def _silent(names: Sequence[str]) -> NoImageError:
+    return NoImageError(
+        f"nothing arrives on {', '.join(names)}; nothing was recorded",
+        "start the camera and robot_node",
+    )
 
 
 def main() -> int:

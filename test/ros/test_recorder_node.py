@@ -19,9 +19,9 @@ from kalm_ros.recorder_node import RecorderNode
 
 
 class Bench:
-    def __init__(self, graph, folder) -> None:
+    def __init__(self, graph, folder, namespace="") -> None:
         self.folder = folder
-        self.stand_in = StandIn(graph)
+        self.stand_in = StandIn(graph, namespace)
         parameters = {"folder": str(folder), "silence": 2.0}
         graph.add(
             RecorderNode(
@@ -111,6 +111,14 @@ def test_a_silent_topic_is_named_before_anything_is_recorded(bench):
     assert outcome is Outcome.NO_IMAGE
     assert "/camera/camera/aligned_depth_to_color/image_raw" in result.outcome.message
     assert not bench.folder.exists()
+
+
+def test_topics_that_nobody_publishes_are_named(graph, tmp_path):
+    bench = Bench(graph, tmp_path / "demonstrations", namespace="/elsewhere")
+    outcome, result = bench.end(bench.start())
+    bench.stand_in.close()
+    assert outcome is Outcome.NO_IMAGE
+    assert all(topic.name in result.outcome.message for topic in RECORDED_TOPICS)
 
 
 def test_a_name_that_is_taken_is_refused_and_the_bag_stays(bench):
