@@ -10,23 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
-from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
 from kalm_core.bags import RECORDED_TOPICS, BagWriter
-from kalm_core.bags.topics import RecordedTopic
 from kalm_core.errors import CancelledError, DemonstrationError, GoalError, KalmError, NoImageError
 from kalm_core.progress import Progress
 from kalm_core.settings import Settings
 from kalm_interfaces.action import RecordDemonstration
 from kalm_ros.action_server import GoalServer, wait_or_stop
-from kalm_ros.message_type import message_type
 from kalm_ros.parameters import declare_settings
-from kalm_ros.qos import RECORD_DEPTH
+from kalm_ros.recording import Recording
 from kalm_ros.run_node import run_node
 
 FINISH_TIMEOUT = 60.0
@@ -43,89 +38,6 @@ class RecorderSettings(Settings):
     silence: float = Field(
         5.0, gt=0, le=60, description="a topic on which nothing comes for this long is silent [s]"
     )
-
-
-class Recording:
-    """Listens to the topics of a demonstration and writes what comes into a bag.
-
-    It subscribes when the first recording begins, when the publishers and their promises are known,
-    and stays subscribed: a spinning executor does not bear that a subscription goes away.
-    """
-
-    def __init__(self, node: Node, topics: Sequence[RecordedTopic]) -> None:
-        self._node = node
-        self._topics = tuple(topic.name for topic in topics)
-        self._lock = threading.Lock()
-        self._writer: BagWriter | None = None
-        self.complete = threading.Event()
-        self.start_listening()
-        self._subscriptions = [self._subscribe(topic) for topic in topics]
-
-    def start_listening(self) -> None:
-        """Forget what was heard; `complete` is set when every topic has spoken."""
-        with self._lock:
-            self._waiting = set(self._topics)
-            self._problem: KalmError | None = None
-            self.lost: dict[str, int] = {}
-            self.complete.clear()
-
-    def _subscribe(self, topic: RecordedTopic) -> Subscription:
-        name = topic.name.lstrip("/")  # relative: the namespace of the node is the camera's too
-
-        def write(cdr: bytes) -> None:
-            self._take(topic.name, self._node.get_clock().now().nanoseconds, cdr)
-
-        def count(event: Any) -> None:
-            self.lost[topic.name] = self.lost.get(topic.name, 0) + event.total_count_change
-
-        return self._node.create_subscription(
-            message_type(topic.type),
-            name,
-            write,
-            self._qos(name),
-            callback_group=MutuallyExclusiveCallbackGroup(),
-            event_callbacks=SubscriptionEventCallbacks(message_lost=count),
-            raw=True,
-        )
-
-    def _qos(self, name: str) -> QoSProfile:
-        """Ask for every message where the publishers promise that, else take what comes."""
-        publishers = self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(name))
-        best_effort = any(
-            publisher.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
-            for publisher in publishers
-        )
-        reliability = ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE
-        return QoSProfile(depth=RECORD_DEPTH, reliability=reliability)
-
-    def _take(self, topic: str, stamp: int, cdr: bytes) -> None:
-        with self._lock:
-            self._waiting.discard(topic)
-            if not self._waiting:
-                self.complete.set()
-            if self._writer is None or self._problem is not None:
-                return
-            try:
-                self._writer.write(topic, stamp, cdr)
-            except KalmError as error:
-                self._problem = error
-
-    @property
-    def silent(self) -> list[str]:
-        """The topics on which nothing has come."""
-        with self._lock:
-            return sorted(self._waiting)
-
-    def write_to(self, writer: BagWriter | None) -> None:
-        """Write what arrives from now on to a bag; None stops writing."""
-        with self._lock:
-            self._writer = writer
-
-    def check(self) -> None:
-        """Raise what writing ran into, if anything."""
-        with self._lock:
-            if self._problem is not None:
-                raise self._problem
 
 
 class RecorderNode(Node):
