@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import rclpy
@@ -16,9 +17,9 @@ from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
 
 from kalm_core.errors import KalmError
+from kalm_ros.qos import LISTEN_SENSOR
 
 WAIT_FOR_SERVER = 60.0
 """How long a server may take to appear on the graph [s, wall]."""
@@ -42,7 +43,10 @@ class GraphClient:
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
+        # What is made once is kept: an executor that spins does not bear that a handle goes away.
         self._actions: dict[str, ActionClient] = {}
+        self._services: dict[str, Any] = {}
+        self._readers: dict[str, list[SimpleQueue[Any]]] = {}
 
     def __enter__(self) -> GraphClient:
         return self
@@ -104,36 +108,32 @@ class GraphClient:
 
     def call_service(self, name: str, kind: Any, request: Any, timeout: float = 30.0) -> Any:
         """Call a service and return its response."""
-        client = self.node.create_client(kind, name)
-        try:
-            if not client.wait_for_service(timeout_sec=WAIT_FOR_SERVER):
-                raise ClientError(f"no service {name} within {WAIT_FOR_SERVER:.0f} s", "start it")
-            return self.wait(client.call_async(request), timeout, name)
-        finally:
-            self.node.destroy_client(client)
+        client = self._services.get(name)
+        if client is None:
+            client = self._services[name] = self.node.create_client(kind, name)
+        if not client.wait_for_service(timeout_sec=WAIT_FOR_SERVER):
+            raise ClientError(f"no service {name} within {WAIT_FOR_SERVER:.0f} s", "start it")
+        return self.wait(client.call_async(request), timeout, name)
 
-    def read_topic(
-        self,
-        name: str,
-        kind: Any,
-        timeout: float = 10.0,
-        qos: QoSProfile = qos_profile_sensor_data,
-    ) -> Any:
+    def listen(self, name: str, kind: Any, keep: Callable[[Any], None]) -> None:
+        """Have `keep` called with every message of a topic, in the executor's thread."""
+        self.node.create_subscription(kind, name, keep, LISTEN_SENSOR)
+
+    def read_topic(self, name: str, kind: Any, timeout: float = 10.0) -> Any:
         """Return the next message on a topic."""
-        arrived = threading.Event()
-        messages: list[Any] = []
-
-        def keep(message: Any) -> None:
-            messages.append(message)
-            arrived.set()
-
-        subscription = self.node.create_subscription(kind, name, keep, qos)
+        waiting = self._readers.get(name)
+        if waiting is None:
+            waiting = self._readers[name] = []
+            self.listen(name, kind, lambda message: _hand_out(waiting, message))
+        arrival: SimpleQueue[Any] = SimpleQueue()
+        waiting.append(arrival)
         try:
-            if not arrived.wait(timeout):
-                raise ClientError(f"nothing on {name} within {timeout:.0f} s", "is its node up?")
-            return messages[0]
-        finally:
-            self.node.destroy_subscription(subscription)
+            return arrival.get(timeout=timeout)
+        except Empty:
+            waiting.remove(arrival)
+            raise ClientError(
+                f"nothing on {name} within {timeout:.0f} s", "is its node up?"
+            ) from None
 
     @staticmethod
     def wait(future: Any, timeout: float, what: str) -> Any:
@@ -145,3 +145,9 @@ class GraphClient:
             if time.monotonic() > end:
                 raise ClientError(f"{what} gave no answer within {timeout:.0f} s")
         return future.result()
+
+
+def _hand_out(waiting: list[SimpleQueue[Any]], message: Any) -> None:
+    """Give a message to everybody who waits for one."""
+    while waiting:
+        waiting.pop().put(message)

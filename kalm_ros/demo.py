@@ -128,7 +128,6 @@ def try_scenes(
             if frames:
                 write_film(frames, title, out / f"scene_{seed}.mp4")
     finally:
-        film.close()
         write_sheet(sheet, out / "scenes.png")
     return trials
 

@@ -16,7 +16,6 @@ from sensor_msgs.msg import Image
 from kalm_core.bags import topics
 from kalm_ros.client import GraphClient
 from kalm_ros.conversions import color_from_ros
-from kalm_ros.qos import LISTEN_SENSOR
 
 Pixels = NDArray[np.uint8]
 
@@ -36,11 +35,8 @@ class Film:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._wrist: Pixels = np.zeros((TILE[1], TILE[0], 3), np.uint8)
-        node = self.client.node
-        self._subscriptions = [
-            node.create_subscription(Image, OUTSIDE_TOPIC, self._outside, LISTEN_SENSOR),
-            node.create_subscription(Image, topics.COLOR, self._keep_wrist, LISTEN_SENSOR),
-        ]
+        self.client.listen(OUTSIDE_TOPIC, Image, self._outside)
+        self.client.listen(topics.COLOR, Image, self._keep_wrist)
 
     def _keep_wrist(self, message: Image) -> None:
         tile = _tile(color_from_ros(message))
@@ -57,11 +53,6 @@ class Film:
         with self._lock:
             frames, self.frames = self.frames, []
         return frames
-
-    def close(self) -> None:
-        """Stop listening."""
-        for subscription in self._subscriptions:
-            self.client.node.destroy_subscription(subscription)
 
 
 def write_film(frames: list[Pixels], title: str, path: Path, rate: float = 6.0) -> None:
