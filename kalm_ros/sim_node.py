@@ -49,7 +49,12 @@ class SimNodeSettings(Settings):
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of the first scene")
     empty: bool = Field(False, description="leave the cabinet out of the first scene")
     realtime: bool = Field(True, description="never run faster than the wall clock")
-    image_rate: float = Field(6.0, gt=0, le=30, description="images of the wrist camera [Hz]")
+    image_rate: float = Field(
+        3.0,
+        gt=0,
+        le=30,
+        description="images of the wrist camera [Hz]; rendering in software costs half a core at 6",
+    )
     outside_rate: float = Field(
         2.0, gt=0, le=30, description="images of the camera that looks on, when asked for [Hz]"
     )

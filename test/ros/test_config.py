@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
+import sys
+from pathlib import Path
 
 import pytest
 
 from kalm_core.commands.parameter_file import read_parameters
 from kalm_core.hand_eye import HandEyeSettings
-from kalm_core.settings import Settings, parse_settings
+from kalm_core.settings import parse_settings
 from kalm_ros.node_table import NODES, SIMULATION, config_folder, parameter_files
 from kalm_ros.parameters import flat_fields
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-def settings_class(entry) -> type[Settings]:
-    """The settings class that a node's module defines for itself."""
-    module = importlib.import_module(entry.module)
-    own = [
-        kind
-        for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, Settings) and kind.__module__ == entry.module
-    ]
-    assert len(own) == 1
-    return own[0]
+import write_config
 
 
 def merged(entry, use_sim):
@@ -32,13 +25,23 @@ def merged(entry, use_sim):
 @pytest.mark.parametrize("entry", NODES, ids=lambda entry: entry.name)
 @pytest.mark.parametrize("use_sim", [False, True])
 def test_the_files_of_a_node_fit_its_settings(entry, use_sim):
-    parse_settings(settings_class(entry), merged(entry, use_sim), entry.name)
+    parse_settings(write_config.settings_class(entry), merged(entry, use_sim), entry.name)
 
 
 @pytest.mark.parametrize("entry", NODES, ids=lambda entry: entry.name)
 def test_every_parameter_has_a_description(entry):
-    without = [name for name, field in flat_fields(settings_class(entry)) if not field.description]
+    without = [
+        name
+        for name, field in flat_fields(write_config.settings_class(entry))
+        if not field.description
+    ]
     assert not without
+
+
+@pytest.mark.parametrize("entry", NODES, ids=lambda entry: entry.name)
+def test_the_files_are_those_that_the_tool_writes(entry):
+    written = (config_folder() / f"{entry.name}.yaml").read_text(encoding="utf-8")
+    assert written == write_config.config_text(entry), "run tools/write_config.py"
 
 
 def test_simulator_and_robot_meet_at_the_same_address():
