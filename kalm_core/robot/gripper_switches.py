@@ -37,7 +37,8 @@ def gripper_switches(openings: Array, width: float, threshold: float) -> list[Gr
     switches: list[GripperSwitch] = []
     command = float(openings[0])
     if abs(width - command) > threshold:  # False for NaN
-        switches.append(GripperSwitch(0, command, closing=command < width))
+        # Before the first pose the hand only takes its opening; a grasp would close it altogether.
+        switches.append(GripperSwitch(0, command, closing=command < _STEADY))
     i = 1
     while i < len(openings):
         change = float(openings[i]) - command

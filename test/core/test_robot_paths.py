@@ -112,7 +112,8 @@ def test_a_closing_over_several_poses_is_one_grasp_before_it_begins():
 
 def test_a_hand_that_is_not_as_the_path_begins_moves_first():
     assert gripper_switches(np.full(5, 0.08), 0.02, 0.01) == [(0, 0.08, False)]
-    assert gripper_switches(np.full(5, 0.01), 0.08, 0.01) == [(0, 0.01, True)]
+    assert gripper_switches(np.full(5, 0.065), 0.08, 0.01) == [(0, 0.065, False)]
+    assert gripper_switches(np.full(5, 0.0), 0.08, 0.01) == [(0, 0.0, True)]
     assert gripper_switches(np.full(5, 0.01), float("nan"), 0.01) == []
 
 
