@@ -9,12 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
 from pydantic import Field
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -33,7 +33,11 @@ from kalm_ros.conversions import (
     pose_from_ros,
     stamp_from_ros,
 )
+from kalm_ros.gate import Gate
 from kalm_ros.qos import LISTEN_SENSOR
+
+Usable = tuple[int, Image, Image, CameraInfo, Array]
+"""Stamp [ns], colour, depth, intrinsics, T_base_ee."""
 
 IMAGES_KEPT = 6
 POSES_KEPT = 1000
@@ -77,7 +81,10 @@ class FrameSettings(Settings):
 
 
 class FrameBuffer:
-    """Listens to camera and arm; gives the first usable frame after a request."""
+    """Listens to camera and arm; gives the first usable frame after a request.
+
+    It listens only while a frame is wanted.
+    """
 
     def __init__(self, node: Node, settings: FrameSettings, hand_eye: HandEyeSettings) -> None:
         self._node = node
@@ -89,6 +96,7 @@ class FrameBuffer:
         self._info: deque[tuple[int, CameraInfo]] = deque(maxlen=1)
         self._poses: deque[tuple[int, Array]] = deque(maxlen=POSES_KEPT)
         self._topics: dict[str, deque[Any]] = {}
+        self._gates: list[Gate] = []
         self._listen(Image, settings.color_topic, self._color)
         self._listen(Image, settings.depth_topic, self._depth)
         self._listen(CameraInfo, settings.camera_info_topic, self._info)
@@ -105,8 +113,9 @@ class FrameBuffer:
                     kept.append((stamp, value))
                 self._arrived.notify_all()
 
-        group = MutuallyExclusiveCallbackGroup()
-        self._node.create_subscription(kind, topic, keep, LISTEN_SENSOR, callback_group=group)
+        gate = Gate(self._node)
+        self._gates.append(gate)
+        self._node.create_subscription(kind, topic, keep, LISTEN_SENSOR, callback_group=gate)
         self._topics[self._node.resolve_topic_name(topic)] = kept
 
     def fresh(self, progress: Progress) -> RgbdFrame:
@@ -117,19 +126,11 @@ class FrameBuffer:
             CancelledError: the caller asked to stop.
         """
         asked = self._node.get_clock().now().nanoseconds
-        end = time.monotonic() + self._settings.timeout
         progress.report("image", 0.0, "waiting for an image")
-        with self._arrived:
-            while True:
-                found = self._usable(asked)
-                if found is not None:
-                    break
-                if progress.should_stop():
-                    raise CancelledError("waiting for an image")
-                if time.monotonic() > end:
-                    raise self._missing(asked)
-                self._arrived.wait(0.1)
-        stamp, color, depth, info, pose = found
+        with ExitStack() as listening:
+            for gate in self._gates:
+                listening.enter_context(gate.opened())
+            stamp, color, depth, info, pose = self._await(asked, progress)
         return RgbdFrame(
             color_from_ros(color),
             depth_from_ros(depth),
@@ -138,7 +139,21 @@ class FrameBuffer:
             stamp,
         )
 
-    def _usable(self, asked: int) -> tuple[int, Image, Image, CameraInfo, Array] | None:
+    def _await(self, asked: int, progress: Progress) -> Usable:
+        """Wait for a usable pair of images that is not older than `asked` [ns]."""
+        end = time.monotonic() + self._settings.timeout
+        with self._arrived:
+            while True:
+                found = self._usable(asked)
+                if found is not None:
+                    return found
+                if progress.should_stop():
+                    raise CancelledError("waiting for an image")
+                if time.monotonic() > end:
+                    raise self._missing(asked)
+                self._arrived.wait(0.1)
+
+    def _usable(self, asked: int) -> Usable | None:
         """Return stamp, colour, depth, info and T_base_ee of the newest usable pair."""
         if not self._info:
             return None

@@ -7,7 +7,6 @@ import threading
 from typing import Any
 
 from pydantic import Field
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
@@ -32,6 +31,7 @@ from kalm_ros.conversions import (
     trajectory_to_ros,
 )
 from kalm_ros.frame_buffer import FrameBuffer, FrameSettings
+from kalm_ros.gate import Gate
 from kalm_ros.parameters import declare_settings
 from kalm_ros.qos import LISTEN_SENSOR
 from kalm_ros.run_node import run_node
@@ -65,12 +65,13 @@ class PlanningNode(Node):
         self._frames = FrameBuffer(self, self._settings.frame, hand_eye)
         self._lock = threading.Lock()
         self._joint_state: JointState | None = None
+        self._joints_gate = Gate(self)
         self.create_subscription(
             JointState,
             topics.JOINT_STATES.lstrip("/"),
             self._keep_joints,
             LISTEN_SENSOR,
-            callback_group=MutuallyExclusiveCallbackGroup(),
+            callback_group=self._joints_gate,
         )
         self._trying = 0
         GoalServer(
@@ -106,8 +107,9 @@ class PlanningNode(Node):
         if not trajectories or None in trajectories:
             raise GoalError("the goal holds no trajectory, or an empty one")
         keypoints = keypoints_from_ros(goal.keypoints)
-        frame = self._frames.fresh(progress)
-        joints, gripper = self._joints_now()
+        with self._joints_gate.opened():
+            frame = self._frames.fresh(progress)
+            joints, gripper = self._joints_now()
         plan = self._planner.plan(trajectories, keypoints, frame, joints, gripper, progress)
         stamp = self.get_clock().now().nanoseconds
         result.chosen = plan.chosen
