@@ -24,6 +24,9 @@ from kalm_ros.qos import LISTEN_SENSOR
 WAIT_FOR_SERVER = 60.0
 """How long a server may take to appear on the graph [s, wall]."""
 
+SETTLE = 0.3
+"""A server that was just discovered may not know yet where to send its answer [s, wall]."""
+
 
 class ClientError(KalmError):
     """The graph did not answer: a node is absent, or an answer is overdue."""
@@ -77,6 +80,8 @@ class GraphClient:
             making = self._executor.create_task(ActionClient, self.node, kind, name)
             client = self.wait(making, WAIT_FOR_SERVER, f"a client of {name}")
             self._actions[name] = client
+            client.wait_for_server(timeout_sec=WAIT_FOR_SERVER)
+            time.sleep(SETTLE)
         if not client.wait_for_server(timeout_sec=WAIT_FOR_SERVER):
             raise ClientError(f"no action server {name} within {WAIT_FOR_SERVER:.0f} s", "start it")
         forward = None if on_feedback is None else lambda message: on_feedback(message.feedback)
@@ -111,6 +116,8 @@ class GraphClient:
         client = self._services.get(name)
         if client is None:
             client = self._services[name] = self.node.create_client(kind, name)
+            client.wait_for_service(timeout_sec=WAIT_FOR_SERVER)
+            time.sleep(SETTLE)
         if not client.wait_for_service(timeout_sec=WAIT_FOR_SERVER):
             raise ClientError(f"no service {name} within {WAIT_FOR_SERVER:.0f} s", "start it")
         return self.wait(client.call_async(request), timeout, name)

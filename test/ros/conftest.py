@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
+import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+
+def free_domain() -> int:
+    """A ROS domain on which nobody speaks on this machine: its first DDS port is free."""
+    while True:
+        domain = random.SystemRandom().randint(1, 100)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("0.0.0.0", 7400 + 250 * domain + 10))
+            except OSError:
+                continue
+            return domain
+
+
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 100))
+os.environ["ROS_DOMAIN_ID"] = str(free_domain())
 
 rclpy = pytest.importorskip("rclpy", reason="run `. tools/env.sh` first")
 pytest.importorskip("kalm_interfaces", reason="run `make setup` and `. tools/env.sh` first")
@@ -19,16 +32,16 @@ pytest.importorskip("kalm_interfaces", reason="run `make setup` and `. tools/env
 from rclpy.executors import MultiThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 
-DOMAINS = itertools.cycle(random.SystemRandom().sample(range(1, 101), 100))
-"""What an earlier test left on the graph must not answer for a later one."""
-
 
 class Graph:
-    """Nodes of one test, served by one executor in a thread."""
+    """Nodes of one test, served by one executor in a thread.
+
+    Each has its own domain: what an earlier test left on the graph must not answer for a later one.
+    """
 
     def __init__(self) -> None:
         self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=next(DOMAINS))
+        rclpy.init(context=self.context, domain_id=free_domain())
         self.executor = MultiThreadedExecutor(num_threads=8, context=self.context)
         self.nodes: list[Node] = []
         self._thread = threading.Thread(target=self.executor.spin, daemon=True)

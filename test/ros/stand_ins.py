@@ -1,4 +1,4 @@
-"""A camera and an arm that only publish, for tests of the nodes that listen to them."""
+"""A camera and an arm that only publish, and what tests of several nodes share."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from kalm_core.rgbd import Intrinsics
 from kalm_core.se3 import make_pose
 from kalm_ros import conversions as c
+from kalm_ros.client import SETTLE
 from kalm_ros.qos import IMAGES, STATES
 
 INTRINSICS = Intrinsics(32, 24, 30.0, 31.0, 15.5, 11.5)
+
+
+def await_server(client) -> None:
+    """Wait until an action's server is there and knows where to answer."""
+    assert client.wait_for_server(timeout_sec=20.0)
+    time.sleep(SETTLE)
 
 
 class StandIn:

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from rclpy.action import ActionClient
+from stand_ins import await_server
 
 from kalm_core.errors import GoalError, NoImageError, Outcome
 from kalm_interfaces.action import PredictTrajectories
@@ -55,7 +56,7 @@ class Bench:
             lambda stage, fraction, text: PredictTrajectories.Feedback(progress=fraction),
         )
         self.client = ActionClient(graph.make("client"), PredictTrajectories, "work")
-        assert self.client.wait_for_server(timeout_sec=10.0)
+        await_server(self.client)
 
     def send(self, samples):
         goal = PredictTrajectories.Goal(samples=samples)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rclpy
 from rclpy.action import ActionClient
-from stand_ins import StandIn
+from stand_ins import StandIn, await_server
 from std_srvs.srv import Trigger
 
 from kalm_core.bags import RECORDED_TOPICS
@@ -32,8 +32,8 @@ class Bench:
         client = graph.make("client")
         self.action = ActionClient(client, RecordDemonstration, "kalm/record_demonstration")
         self.service = client.create_client(Trigger, "kalm/finish_recording")
-        assert self.action.wait_for_server(timeout_sec=10.0)
         assert self.service.wait_for_service(timeout_sec=10.0)
+        await_server(self.action)
         self.messages = 0
 
     def start(self, name="", max_seconds=0.0):
@@ -115,8 +115,8 @@ def test_a_silent_topic_is_named_before_anything_is_recorded(bench):
 
 def test_topics_that_nobody_publishes_are_named(graph, tmp_path):
     bench = Bench(graph, tmp_path / "demonstrations", namespace="/elsewhere")
-    outcome, result = bench.end(bench.start())
     bench.stand_in.close()
+    outcome, result = bench.end(bench.start())
     assert outcome is Outcome.NO_IMAGE
     assert all(topic.name in result.outcome.message for topic in RECORDED_TOPICS)
 

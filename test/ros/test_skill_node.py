@@ -7,6 +7,7 @@ import threading
 import pytest
 import rclpy
 from rclpy.action import ActionClient
+from stand_ins import await_server
 
 from kalm_core.errors import KeypointsNotFoundError, Outcome
 from kalm_interfaces.action import (
@@ -74,7 +75,7 @@ class Bench:
         )
         self.action = ActionClient(graph.make("client"), ExecuteSkill, "execute_skill")
         self.said: list[str] = []
-        assert self.action.wait_for_server(timeout_sec=10.0)
+        await_server(self.action)
 
     def start(self, skill="open", **fields):
         goal = ExecuteSkill.Goal(skill=skill, **fields)
