@@ -1,0 +1,121 @@
+"""Goals that the nodes with one action refuse, and what they say."""
+
+from __future__ import annotations
+
+import pytest
+import rclpy
+from geometry_msgs.msg import Point
+from rclpy.action import ActionClient
+from stand_ins import await_server
+
+from kalm_core.errors import BackendUnavailableError, Outcome
+from kalm_interfaces.action import DetectKeypoints, LearnSkill, PlanMotion, PredictTrajectories
+from kalm_interfaces.msg import KeypointArray
+from kalm_ros.client import GraphClient
+from kalm_ros.conversions import BASE_FRAME, header_to_ros
+from kalm_ros.realsense_node import RealsenseCamera, RealsenseSettings
+
+ABORTED = 6
+
+
+def run(graph, kind, name, goal):
+    """Status, outcome and result of one goal."""
+    client = ActionClient(graph.make("client"), kind, name)
+    await_server(client)
+    handle = GraphClient.wait(client.send_goal_async(goal), 10.0, "send")
+    answer = GraphClient.wait(handle.get_result_async(), 30.0, "result")
+    return answer.status, Outcome(answer.result.outcome.code), answer.result
+
+
+def start(graph, kind, **parameters):
+    graph.add(
+        kind(
+            context=graph.context,
+            parameter_overrides=[
+                rclpy.Parameter(k.replace("__", "."), value=v) for k, v in parameters.items()
+            ],
+        )
+    )
+
+
+def keypoints(skill):
+    return KeypointArray(
+        header=header_to_ros(1, BASE_FRAME),
+        skill=skill,
+        points=[Point()],
+        found=[True],
+        score=[1.0],
+    )
+
+
+@pytest.mark.parametrize(
+    ("goal", "outcome", "text"),
+    [
+        (PredictTrajectories.Goal(), Outcome.BAD_GOAL, "at least 1"),
+        (PredictTrajectories.Goal(samples=1000), Outcome.BAD_GOAL, "samples"),
+        (
+            PredictTrajectories.Goal(keypoints=keypoints("unknown")),
+            Outcome.UNKNOWN_SKILL,
+            "unknown",
+        ),
+    ],
+)
+def test_trajectory_node_refuses(graph, tmp_path, goal, outcome, text):
+    from kalm_ros.trajectory_node import TrajectoryNode
+
+    start(graph, TrajectoryNode, skills=str(tmp_path))
+    status, ended, result = run(graph, PredictTrajectories, "kalm/predict_trajectories", goal)
+    assert (status, ended) == (ABORTED, outcome)
+    assert text in result.outcome.message
+
+
+@pytest.mark.parametrize(
+    ("skill", "outcome"), [("", Outcome.BAD_GOAL), ("unknown", Outcome.UNKNOWN_SKILL)]
+)
+def test_keypoint_node_refuses(graph, tmp_path, skill, outcome):
+    from kalm_ros.keypoint_node import KeypointNode
+
+    start(graph, KeypointNode, skills=str(tmp_path))
+    goal = DetectKeypoints.Goal(skill=skill)
+    status, ended, result = run(graph, DetectKeypoints, "kalm/detect_keypoints", goal)
+    assert (status, ended) == (ABORTED, outcome)
+    assert result.outcome.message
+
+
+def test_planning_node_refuses_an_empty_goal(graph):
+    from kalm_ros.planning_node import PlanningNode
+
+    start(graph, PlanningNode)
+    status, ended, result = run(graph, PlanMotion, "kalm/plan_motion", PlanMotion.Goal())
+    assert (status, ended) == (ABORTED, Outcome.BAD_GOAL)
+    assert result.chosen == -1
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome", "text"),
+    [
+        ({"skill": "", "bags": ["x"], "task": "t"}, Outcome.BAD_GOAL, "name"),
+        ({"skill": "a/b", "bags": ["x"], "task": "t"}, Outcome.BAD_GOAL, "name"),
+        ({"skill": "open", "bags": [], "task": "t"}, Outcome.BAD_GOAL, "no bags"),
+        ({"skill": "open", "bags": ["x"], "task": ""}, Outcome.BAD_GOAL, "task"),
+        (
+            {"skill": "open", "bags": ["/nowhere/001"], "task": "t"},
+            Outcome.BAD_DEMONSTRATION,
+            "/nowhere/001",
+        ),
+    ],
+)
+def test_learner_node_refuses_and_leaves_nothing(graph, tmp_path, fields, outcome, text):
+    from kalm_ros.learner_node import LearnerNode
+
+    start(graph, LearnerNode, skills=str(tmp_path / "skills"))
+    goal = LearnSkill.Goal(**fields)
+    status, ended, result = run(graph, LearnSkill, "kalm/learn_skill", goal)
+    assert (status, ended) == (ABORTED, outcome)
+    assert text in result.outcome.message
+    assert not (tmp_path / "skills").exists()
+
+
+def test_a_camera_that_is_not_there_is_one_clear_error():
+    with pytest.raises(BackendUnavailableError, match=r"pyrealsense2|RealSense"):
+        RealsenseCamera(RealsenseSettings(serial="000000000000"))
