@@ -58,7 +58,7 @@ class FrameSettings(Settings):
         description="geometry_msgs/PoseStamped, fr3_hand_tcp in fr3_link0",
     )
     timeout: float = Field(
-        10.0, gt=0, le=120, description="how long to wait for a usable frame [s]"
+        15.0, gt=0, le=120, description="how long to wait for a usable frame [s]"
     )
     pair_tolerance: float = Field(
         0.02, ge=0, le=1, description="most time between a colour and its depth image [s]"

@@ -230,7 +230,8 @@ def test_a_goal_while_another_runs_is_refused_and_does_not_disturb_it(world):
     first = world.start(mode=ExecuteSkill.Goal.VIEW_ONLY, on_feedback=lambda _: running.set())
     assert running.wait(GOAL_TIMEOUT)
     assert world.end(world.start())[:2] == (ABORTED, Outcome.BUSY)
-    assert world.end(first)[:2] == (SUCCEEDED, Outcome.SUCCEEDED)
+    status, outcome, result = world.end(first)
+    assert (status, outcome) == (SUCCEEDED, Outcome.SUCCEEDED), result.outcome.message
 
 
 def test_the_skill_runs_through_all_phases_and_the_drawer_moves(world):
