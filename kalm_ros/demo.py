@@ -12,7 +12,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -219,11 +219,15 @@ def run(out: Path, seeds: list[int], scenes: int, echo: Echo) -> DemoReport:
     return DemoReport(trials, skill, recorded - start, learned - recorded)
 
 
-def _folders(bags: Path, skills: Path) -> dict[str, dict[str, str]]:
+def _folders(bags: Path, skills: Path) -> dict[str, dict[str, Any]]:
     """Return the parameters that tell the nodes where skills and bags are."""
     users = ("keypoint_node", "trajectory_node", "skill_node", "learner_node")
-    overrides = {name: {"skills": str(skills.resolve())} for name in users}
-    return {**overrides, "recorder_node": {"folder": str(bags.resolve())}}
+    overrides: dict[str, dict[str, Any]] = {
+        name: {"skills": str(skills.resolve())} for name in users
+    }
+    overrides["recorder_node"] = {"folder": str(bags.resolve())}
+    overrides["skill_node"]["speed_scale"] = 1.0  # nobody stands beside a simulated arm
+    return overrides
 
 
 def _drawer_opening(client: GraphClient) -> float:

@@ -46,7 +46,7 @@ from kalm_sim.viewpoints import READY
 MOTION_TIMEOUT = 180.0
 """A motion that takes longer has failed [s, wall]; the simulator may run at half speed."""
 
-FREE_SPEED = 0.9
+FREE_SPEED = 1.4
 """Fastest joint in free motion [rad/s]."""
 
 TASK = "open the top drawer"

@@ -37,8 +37,8 @@ class DemonstratorSettings(Settings):
     open_width: float = Field(
         0.065, ge=0.02, le=0.08, description="opening of the fingers before the grasp [m]"
     )
-    speed_min: float = Field(0.05, gt=0.0, le=0.5, description="slowest mean speed [m/s]")
-    speed_max: float = Field(0.10, gt=0.0, le=0.5, description="fastest mean speed [m/s]")
+    speed_min: float = Field(0.07, gt=0.0, le=0.5, description="slowest mean speed [m/s]")
+    speed_max: float = Field(0.12, gt=0.0, le=0.5, description="fastest mean speed [m/s]")
     along_handle: float = Field(
         0.012, ge=0.0, le=0.05, description="greatest distance from the bar's middle [m]"
     )
