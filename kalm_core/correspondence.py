@@ -28,13 +28,13 @@ class CorrespondenceSettings(Settings):
     """Settings of φ."""
 
     weights: dict[str, float] = Field(
-        default_factory=lambda: {"local": 0.9, "fpfh": 0.1},
+        default_factory=lambda: {"local": 1.0},
         description="feature backend -> weight of its cosine in the score (equation 3)",
     )
     features: FeatureSettings = Field(
         default_factory=FeatureSettings, description="of the feature backends"
     )
-    stride: int = Field(4, ge=1, le=16, description="pixels looked at: every so many [px]")
+    stride: int = Field(5, ge=1, le=16, description="pixels looked at: every so many [px]")
     max_range: float = Field(1.3, ge=0.2, le=5.0, description="farthest depth looked at [m]")
     neighbors: int = Field(8, ge=1, le=32, description="group size N'")
     neighbor_radius: float = Field(0.02, ge=0.005, le=0.2, description="of the group, r [m]")
@@ -45,12 +45,12 @@ class CorrespondenceSettings(Settings):
         0.02, ge=0.0, le=1.0, description="how much worse than anywhere it may match there"
     )
     consensus_share: float = Field(0.5, ge=0.0, le=1.0, description="share that must agree")
-    min_score: float = Field(0.7, ge=-1.0, le=1.0, description="below is Null in any case")
+    min_score: float = Field(0.6, ge=-1.0, le=1.0, description="below is Null in any case")
     score_margin: float = Field(
-        0.08, ge=0.0, le=1.0, description="allowed below the lowest score in a demonstration"
+        0.16, ge=0.0, le=1.0, description="allowed below the lowest score in a demonstration"
     )
     part_margin: float = Field(
-        0.035, ge=0.0, le=1.0, description="the same for the mean over all keypoints"
+        0.11, ge=0.0, le=1.0, description="the same for the mean over all keypoints"
     )
     tolerance: float = Field(
         0.03, ge=0.005, le=0.2, description="distance from where the others expect a keypoint [m]"
@@ -105,12 +105,6 @@ class KeypointDetector:
     def score(self, view: FeatureView, features: dict[str, Features]) -> NDArray[np.float32]:
         """Return (N, K) weighted cosines of N pixels with K reference features (equation 3)."""
         weights = self.settings.weights
-        missing = set(weights) - set(features)
-        if missing:
-            raise BundleError(
-                f"the keypoints have no features named {', '.join(sorted(missing))}",
-                "detect with the backends that distilled the skill",
-            )
         total = sum(weights.values())
         parts = [
             np.float32(weight / total) * (view.features[name] @ features[name].T)
@@ -141,6 +135,12 @@ class KeypointDetector:
         Raises:
             BundleError: the keypoints were made with other feature backends.
         """
+        missing = set(self.settings.weights) - set(reference.features)
+        if missing:
+            raise BundleError(
+                f"the keypoints have no features named {', '.join(sorted(missing))}",
+                "detect with the backends that distilled the skill",
+            )
         progress = progress or Progress()
         progress.step("detect", 0.0, "computing features")
         view = self.view(frame)

@@ -2,8 +2,9 @@
 
 A fixed pattern of places around the point, upright (gravity) and turned to face as the surface
 does, is asked: is there free space, surface, or something unseen? The answers are a projective
-signed distance, blurred more the farther the place is from the point. The pattern reaches 12 to
-15 cm, so equal parts differ by what lies above and below them. A few places add colour contrast.
+signed distance, blurred more the farther the place is from the point. The pattern reaches 15 to
+20 cm, so equal parts differ by what lies around them. Colour plays no part: it changes with the
+instance and the light.
 """
 
 from __future__ import annotations
@@ -18,9 +19,17 @@ from kalm_core.rgbd import RgbdFrame
 from kalm_core.se3 import Array, invert_pose
 from kalm_core.settings import Settings
 
-_LATERAL = np.array([-0.12, -0.08, -0.05, -0.022, 0.0, 0.022, 0.05, 0.08, 0.12])
-_UP = np.array([-0.14, -0.10, -0.065, -0.04, -0.018, 0.0, 0.018, 0.04, 0.065, 0.10, 0.14])
-_OUT = np.array([-0.05, -0.015, 0.01, 0.03])
+
+def _mirrored(*offsets: float) -> Array:
+    """Return the offsets [m] to both sides of zero, and zero."""
+    return np.array([-offset for offset in reversed(offsets)] + [0.0, *offsets])
+
+
+_LATERAL = _mirrored(0.022, 0.05, 0.08, 0.115, 0.155, 0.2)
+_UP = _mirrored(0.02, 0.045, 0.08, 0.115, 0.155)
+_OUT = np.array([-0.09, -0.07, -0.045, -0.015])
+"""The pattern's places [m]: to the side, up, and out of the surface. The layers behind the surface
+see the free space above and beside a body, which tells its upper part from its lower part."""
 
 
 class LocalSettings(Settings):
@@ -29,13 +38,16 @@ class LocalSettings(Settings):
     facing_radius: float = Field(
         0.09, ge=0.02, le=0.3, description="neighbourhood that votes on the facing direction [m]"
     )
-    color_weight: float = Field(
-        0.15, ge=0.0, le=1.0, description="share of colour contrast in the feature"
+    reach: float = Field(
+        0.3, ge=0.02, le=1.0, description="places weigh less with their distance; by 1/e at [m]"
+    )
+    min_facing: float = Field(
+        0.1, ge=0.0, le=1.0, description="share of the neighbourhood that must face one way"
     )
 
 
 class LocalFeature:
-    """Gravity-aligned free-space pattern with colour contrast; see the module."""
+    """Gravity-aligned free-space pattern; see the module."""
 
     def __init__(self, settings: LocalSettings | None = None) -> None:
         self.settings = settings or LocalSettings()
@@ -43,7 +55,7 @@ class LocalFeature:
         reach = np.linalg.norm(grid[:, :2], axis=1)
         self._pattern: Array = grid
         self._truncation = (0.012 + 0.10 * reach).astype(np.float32)
-        self._weight = np.exp(-((reach / 0.12) ** 2)).astype(np.float32)
+        self._weight = np.exp(-((reach / self.settings.reach) ** 2)).astype(np.float32)
 
     @property
     def name(self) -> str:
@@ -66,7 +78,7 @@ class LocalFeature:
         out, share = facing_directions(frame, points[valid], self.settings.facing_radius)
         for part in np.array_split(np.arange(len(valid)), max(1, len(valid) // 2000)):
             rows = self._signed_distance(frame, depth, points[valid[part]], out[part])
-            result[valid[part]] = rows * (share[part] > 0.1)[:, None]
+            result[valid[part]] = rows * (share[part] >= self.settings.min_facing)[:, None]
         return unit_rows(result)
 
     def _signed_distance(
@@ -86,7 +98,7 @@ class LocalFeature:
         )
         axes_cam = (axes @ T[:3, :3].T).astype(np.float32)
         center_cam = (points @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
-        places = np.einsum("pk,nkc->npc", self._pattern.astype(np.float32), axes_cam)
+        places = self._pattern.astype(np.float32) @ axes_cam  # (N, C, 3)
         places += center_cam[:, None]
         z = places[..., 2]
         safe = np.maximum(z, 0.05)

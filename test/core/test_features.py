@@ -112,7 +112,7 @@ def test_view_points_are_those_of_the_pixels(frame):
 
 
 def test_backends_by_name():
-    with pytest.raises(BackendUnavailableError, match="dino.*not built into this version"):
+    with pytest.raises(BackendUnavailableError, match=r"dino.*not built into this version"):
         make_extractors(["local", "dino"])
     with pytest.raises(ConfigError, match="no feature backend 'sift'"):
         make_extractors(["sift"])
