@@ -5,7 +5,7 @@ SHELL := /bin/bash
 WITH_ENV := set -e; . tools/env.sh;
 SOURCES := kalm_core kalm_ros kalm_sim test benchmarks launch tools setup.py
 
-.PHONY: help setup demo test lint format type check clean
+.PHONY: help setup demo test lint format type check docs clean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([^:]+):[^#]*## /\1\t/' | expand -t 12
@@ -32,6 +32,9 @@ type: setup ## static types of the core
 	@.venv/bin/mypy
 
 check: lint type test ## what a change has to pass
+
+docs: setup ## docs/benchmarks.md from the results files
+	@.venv/bin/python -m benchmarks.document
 
 bench-%: setup
 	@$(WITH_ENV) python -m benchmarks.$* $(ARGS)
