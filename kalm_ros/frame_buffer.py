@@ -16,6 +16,7 @@ import numpy as np
 from geometry_msgs.msg import PoseStamped
 from pydantic import Field
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 
 from kalm_core.bags import topics
@@ -34,7 +35,7 @@ from kalm_ros.conversions import (
     stamp_from_ros,
 )
 from kalm_ros.gate import Gate
-from kalm_ros.qos import LISTEN_SENSOR
+from kalm_ros.qos import IMAGES, LISTEN_POSES, LISTEN_SENSOR
 
 Usable = tuple[int, Image, Image, CameraInfo, Array]
 """Stamp [ns], colour, depth, intrinsics, T_base_ee."""
@@ -56,6 +57,11 @@ class FrameSettings(Settings):
     ee_pose_topic: str = Field(
         topics.EE_POSE.lstrip("/"),
         description="geometry_msgs/PoseStamped, fr3_hand_tcp in fr3_link0",
+    )
+    reliable: bool = Field(
+        True,
+        description="have lost parts of images sent again; false for a camera that publishes best "
+        "effort",
     )
     timeout: float = Field(
         15.0, gt=0, le=120, description="how long to wait for a usable frame [s]"
@@ -97,12 +103,13 @@ class FrameBuffer:
         self._poses: deque[tuple[int, Array]] = deque(maxlen=POSES_KEPT)
         self._topics: dict[str, deque[Any]] = {}
         self._gates: list[Gate] = []
-        self._listen(Image, settings.color_topic, self._color)
-        self._listen(Image, settings.depth_topic, self._depth)
-        self._listen(CameraInfo, settings.camera_info_topic, self._info)
-        self._listen(PoseStamped, settings.ee_pose_topic, self._poses)
+        images = IMAGES if settings.reliable else LISTEN_SENSOR
+        self._listen(Image, settings.color_topic, self._color, images)
+        self._listen(Image, settings.depth_topic, self._depth, images)
+        self._listen(CameraInfo, settings.camera_info_topic, self._info, images)
+        self._listen(PoseStamped, settings.ee_pose_topic, self._poses, LISTEN_POSES)
 
-    def _listen(self, kind: Any, topic: str, kept: deque[Any]) -> None:
+    def _listen(self, kind: Any, topic: str, kept: deque[Any], qos: QoSProfile) -> None:
         def keep(message: Any) -> None:
             stamp = stamp_from_ros(message.header.stamp)
             value = pose_from_ros(message.pose) if kind is PoseStamped else message
@@ -115,7 +122,7 @@ class FrameBuffer:
 
         gate = Gate(self._node)
         self._gates.append(gate)
-        self._node.create_subscription(kind, topic, keep, LISTEN_SENSOR, callback_group=gate)
+        self._node.create_subscription(kind, topic, keep, qos, callback_group=gate)
         self._topics[self._node.resolve_topic_name(topic)] = kept
 
     def fresh(self, progress: Progress) -> RgbdFrame:
@@ -195,7 +202,9 @@ class FrameBuffer:
         silent = [name for name, kept in self._topics.items() if not kept]
         if silent:
             return NoImageError(
-                f"nothing arrived on {', '.join(silent)}", "start the camera and robot_node"
+                f"nothing arrived on {', '.join(silent)}",
+                "start the camera and robot_node; for a camera that publishes best effort set the "
+                "parameter frame.reliable to false",
             )
         old = [
             f"{name} ({(asked - kept[-1][0]) / NANOSECONDS:.1f} s old)"
@@ -213,7 +222,7 @@ class FrameBuffer:
             return NoImageError(
                 f"depth and colour images are {nearest:.3f} s apart; "
                 f"at most {self._settings.pair_tolerance} s is taken",
-                "enable enable_sync of the camera",
+                "switch on enable_sync of the camera, or lower its rate if images get lost",
             )
         return NoImageError(
             f"the arm was not still {waited}, or its poses are missing", "let it come to rest"

@@ -13,13 +13,21 @@ from rclpy.qos import (
 LISTEN_SENSOR = qos_profile_sensor_data
 """Subscribe to a camera or to robot states: takes reliable and best-effort publishers alike."""
 
+LISTEN_POSES = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=60,
+    reliability=ReliabilityPolicy.BEST_EFFORT,
+    durability=DurabilityPolicy.VOLATILE,
+)
+"""Subscribe to the tool's poses: a second of them may wait, none is worth sending again."""
+
 IMAGES = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=2,
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.VOLATILE,
 )
-"""Publish images as realsense2_camera does, so that a recorder may ask for every one of them."""
+"""Publish images as realsense2_camera does, so that a listener may have lost parts sent again."""
 
 STATES = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
