@@ -33,10 +33,10 @@ class StandIn:
         depth_delay: by how much depth stamps differ from colour stamps [s].
     """
 
-    def __init__(self, graph, namespace="") -> None:
+    def __init__(self, graph, namespace="", silent=frozenset()) -> None:
         self.node = graph.make("stand_in")
         self.speed = 0.0
-        self.silent: set[str] = set()
+        self.silent: set[str] = set(silent)
         self.depth_delay = 0.0
         self.published: dict[int, np.ndarray] = {}
         self._x = 0.4
