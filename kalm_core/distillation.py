@@ -13,12 +13,11 @@ from pydantic import Field
 from kalm_core.correspondence import CorrespondenceSettings, KeypointDetector
 from kalm_core.demonstration import Demonstration
 from kalm_core.errors import DemonstrationError, DistillationError
-from kalm_core.features.extractor import Features
 from kalm_core.features.view import FeatureView
 from kalm_core.keypoints import DetectedKeypoints, ReferenceKeypoints
 from kalm_core.progress import Progress
 from kalm_core.proposal import make_mask_proposer, make_region_proposer
-from kalm_core.proposal.contact import Contact, find_contact
+from kalm_core.proposal.contact import find_contact
 from kalm_core.proposal.geometric import GeometricSettings
 from kalm_core.proposal.mask import Mask, MaskProposer
 from kalm_core.proposal.proximity import ProximitySettings
@@ -26,6 +25,12 @@ from kalm_core.proposal.region import Region, RegionProposer
 from kalm_core.proposal.sampling import farthest_points
 from kalm_core.se3 import Array
 from kalm_core.settings import Settings
+from kalm_core.verification import (
+    CandidateMatches,
+    Verifier,
+    described,
+    subset_keypoints,
+)
 
 
 class DistillationSettings(Settings):
@@ -201,7 +206,7 @@ def _what_was_tried(demonstrations: Sequence[Demonstration], attempts: list[Atte
 
 
 class _Search:
-    """Samples and verifies candidates; holds what all attempts share."""
+    """Examines masks; holds what all attempts share."""
 
     def __init__(
         self,
@@ -210,7 +215,6 @@ class _Search:
         detector: KeypointDetector,
         settings: DistillationSettings,
     ) -> None:
-        self.demonstrations = demonstrations
         self.views = views
         self.detector = detector
         self.settings = settings
@@ -219,174 +223,62 @@ class _Search:
 
     def examine(self, region: Region, mask: Mask, rank: int) -> Distillation | Attempt:
         """Verify one mask: the finished result, or the attempt with its reason."""
-        s = self.settings
-        index, view = region.demonstration, self.views[region.demonstration]
+        s, seed = self.settings, region.demonstration
+        view = self.views[seed]
         inside = np.flatnonzero(mask.pixels[view.pixels[:, 1], view.pixels[:, 0]])
-        inside = inside[self._described(view, inside)]
+        inside = inside[described(view, inside)]
         if len(inside) < s.keypoints:
-            return Attempt(index, rank, len(inside), 0, f"only {len(inside)} points have features")
+            return Attempt(seed, rank, len(inside), 0, f"only {len(inside)} points have features")
+        verifier = Verifier(self.views, self.contacts, self.detector, seed, s.contact_tolerance)
         chosen = inside[farthest_points(view.points[inside], s.candidates)]
-        candidates = self._reference(view, chosen)
+        candidates = verifier.describe(chosen, s.seed)
         if not s.verify:
-            candidates = _subset(candidates, np.arange(s.keypoints))
-            detected = [self.detector.detect_in(item, candidates) for item in self.views]
-            attempt = Attempt(index, rank, len(chosen), len(chosen), "")
-            positions = candidates.positions
+            reference = subset_keypoints(candidates, np.arange(s.keypoints))
             return Distillation(
-                index, candidates, tuple(detected), region, mask,
-                positions, np.ones(len(positions)), 0.0, (attempt,),
-            )  # fmt: skip
-        found, scores, matched = self._verify(candidates, index)
-        consistency = found.mean(axis=0)
-        accepted = consistency >= 1.0 - s.delta - 1e-9
+                reference_demonstration=seed,
+                reference=reference,
+                detected=tuple(self.detector.detect_in(item, reference) for item in self.views),
+                region=region,
+                mask=mask,
+                candidate_positions=candidates.positions,
+                candidate_consistency=np.ones(len(chosen)),
+                needed_consistency=0.0,
+                attempts=(Attempt(seed, rank, len(chosen), len(chosen), ""),),
+            )
+        matches = verifier.match(candidates)
+        needed_consistency = 1.0 - s.delta - 1e-9
+        accepted = matches.consistency >= needed_consistency
         count = int(accepted.sum())
         needed = max(int(np.ceil(s.gamma * len(chosen))), s.keypoints)
         if count < needed:
             reason = f"{count} of {len(chosen)} points are consistent, {needed} are needed"
-            return Attempt(index, rank, len(chosen), count, reason)
-        kept = self._spread(candidates.positions, consistency, scores, found, accepted)
-        reference = _subset(candidates, kept)
-        reference = replace(reference, consistency=consistency[kept])
+            return Attempt(seed, rank, len(chosen), count, reason)
+        kept = _choose(candidates.positions, matches, accepted, s.keypoints)
+        reference, matches_kept = subset_keypoints(candidates, kept), matches.subset(kept)
+        lowest = verifier.lowest_scores(reference, matches_kept, s.average_features)
         if s.average_features:
-            reference = self._averaged(reference, found[:, kept], matched[:, kept], index)
-        reference, detected_all = self._calibrated(reference, index)
-        attempt = Attempt(index, rank, len(chosen), count, "")
+            reference = verifier.averaged(reference, matches_kept)
+        reference = replace(reference, consistency=matches_kept.consistency, min_score=lowest)
         return Distillation(
-            index, reference, detected_all, region, mask,
-            candidates.positions, consistency, 1.0 - s.delta - 1e-9, (attempt,),
-        )  # fmt: skip
-
-    def _described(self, view: FeatureView, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Tell which rows have a feature of every kind."""
-        defined = np.ones(len(rows), bool)
-        for features in view.features.values():
-            defined &= np.abs(features[rows]).max(axis=1, initial=0.0) > 0
-        return defined
-
-    def _reference(self, view: FeatureView, rows: NDArray[np.int64]) -> ReferenceKeypoints:
-        """Describe points of the seed image and N' random neighbours of each."""
-        phi = self.detector.settings
-        rng = np.random.default_rng(self.settings.seed)
-        groups = []
-        for row in rows:
-            near = np.asarray(
-                view.tree.query_ball_point(view.points[row], phi.neighbor_radius), np.int64
-            )
-            near = np.sort(near[self._described(view, near)])
-            groups.append(rng.choice(near, phi.neighbors, replace=len(near) < phi.neighbors))
-        group = np.stack(groups)
-        return ReferenceKeypoints(
-            positions=view.points[rows],
-            features={name: rows_[rows] for name, rows_ in view.features.items()},
-            neighbor_features={name: rows_[group] for name, rows_ in view.features.items()},
-            neighbor_positions=view.points[group],
-            consistency=np.ones(len(rows)),
-            min_score=np.full(len(rows), phi.min_score),
+            reference_demonstration=seed,
+            reference=reference,
+            detected=verifier.detected(reference),
+            region=region,
+            mask=mask,
+            candidate_positions=candidates.positions,
+            candidate_consistency=matches.consistency,
+            needed_consistency=needed_consistency,
+            attempts=(Attempt(seed, rank, len(chosen), count, ""),),
         )
 
-    def _verify(
-        self, candidates: ReferenceKeypoints, seed: int
-    ) -> tuple[NDArray[np.bool_], Array, NDArray[np.int64]]:
-        """Apply φ to every candidate in every demonstration.
 
-        Returns:
-            (D, K) whether it was found, (D, K) its score, (D, K) row of its match in the view.
-        """
-        phi = self.detector.settings
-        found, scores, rows = [], [], []
-        for index, view in enumerate(self.views):
-            if len(view) == 0:
-                found.append(np.zeros(len(candidates), bool))
-                scores.append(np.full(len(candidates), -1.0))
-                rows.append(np.zeros(len(candidates), np.int64))
-                continue
-            matches = self.detector.match(view, candidates)
-            ok = (matches.score >= phi.min_score) & (matches.agreeing >= phi.consensus_share)
-            ok &= self._at_the_contact(candidates.positions, seed, matches.positions, index)
-            found.append(ok)
-            scores.append(matches.score)
-            rows.append(view.tree.query(matches.positions)[1])
-        return np.stack(found), np.stack(scores), np.stack(rows)
-
-    def _at_the_contact(
-        self, reference: Array, seed: int, positions: Array, index: int
-    ) -> NDArray[np.bool_]:
-        """Tell which matches lie to the demonstration's contact as the candidates to the seed's.
-
-        The arm shows where the part is: a match on the other handle is no match.
-        """
-        tolerance = self.settings.contact_tolerance
-        here, there = self.contacts[index], self.contacts[seed]
-        if tolerance == 0 or here is None or there is None:
-            return np.ones(len(positions), bool)
-        a, b = _height_and_distance(reference, there), _height_and_distance(positions, here)
-        return np.asarray((np.abs(a - b) <= tolerance).all(axis=1))
-
-    def _spread(
-        self,
-        positions: Array,
-        consistency: Array,
-        scores: Array,
-        found: NDArray[np.bool_],
-        accepted: NDArray[np.bool_],
-    ) -> NDArray[np.int64]:
-        """Choose the keypoints that are kept: the better half of the accepted ones, spread out."""
-        indices = np.flatnonzero(accepted)
-        mean = (scores * found).sum(axis=0) / np.maximum(found.sum(axis=0), 1)
-        order = indices[np.lexsort((-mean[indices], -consistency[indices]))]
-        better = order[: max(2 * self.settings.keypoints, (len(order) + 1) // 2)]
-        return np.sort(better[farthest_points(positions[better], self.settings.keypoints)])
-
-    def _averaged(
-        self,
-        reference: ReferenceKeypoints,
-        found: NDArray[np.bool_],
-        rows: NDArray[np.int64],
-        seed: int,
-    ) -> ReferenceKeypoints:
-        """Replace each keypoint's feature by the mean over the images it was found in."""
-        features: dict[str, Features] = {}
-        for name, own in reference.features.items():
-            total = own.astype(np.float64).copy()
-            for index, view in enumerate(self.views):
-                if index != seed:
-                    total += view.features[name][rows[index]] * found[index][:, None]
-            norm = np.linalg.norm(total, axis=1, keepdims=True)
-            features[name] = (total / np.maximum(norm, 1e-9)).astype(np.float32)
-        return replace(reference, features=features)
-
-    def _calibrated(
-        self, reference: ReferenceKeypoints, seed: int
-    ) -> tuple[ReferenceKeypoints, tuple[DetectedKeypoints, ...]]:
-        """Set the lowest score in a demonstration, and detect the keypoints in all of them."""
-        detected = [self.detector.detect_in(view, reference) for view in self.views]
-        lowest = np.full(len(reference), np.inf)
-        for index, item in enumerate(detected):
-            if index == seed:
-                continue
-            here = item.found.copy()
-            here[item.found] &= self._at_the_contact(
-                reference.positions[item.found], seed, item.positions[item.found], index
-            )
-            lowest = np.minimum(lowest, np.where(here, item.score, np.inf))
-        fallback = self.detector.settings.min_score
-        reference = replace(reference, min_score=np.where(np.isfinite(lowest), lowest, fallback))
-        return reference, tuple(self.detector.detect_in(view, reference) for view in self.views)
-
-
-def _height_and_distance(points: Array, contact: Contact) -> Array:
-    """Return (N, 2): height above the contact and horizontal distance from it [m]."""
-    offset = points - contact.position
-    return np.stack([offset[:, 2], np.hypot(offset[:, 0], offset[:, 1])], axis=1)
-
-
-def _subset(reference: ReferenceKeypoints, rows: NDArray[np.int64]) -> ReferenceKeypoints:
-    """Keep some of the keypoints."""
-    return ReferenceKeypoints(
-        positions=reference.positions[rows],
-        features={name: item[rows] for name, item in reference.features.items()},
-        neighbor_features={n: item[rows] for n, item in reference.neighbor_features.items()},
-        neighbor_positions=reference.neighbor_positions[rows],
-        consistency=reference.consistency[rows],
-        min_score=reference.min_score[rows],
-    )
+def _choose(
+    positions: Array, matches: CandidateMatches, accepted: NDArray[np.bool_], count: int
+) -> NDArray[np.int64]:
+    """Choose the keypoints that are kept: the better half of the accepted ones, spread out."""
+    indices = np.flatnonzero(accepted)
+    found = matches.found
+    mean = (matches.score * found).sum(axis=0) / np.maximum(found.sum(axis=0), 1)
+    order = indices[np.lexsort((-mean[indices], -matches.consistency[indices]))]
+    better = order[: max(2 * count, (len(order) + 1) // 2)]
+    return np.sort(better[farthest_points(positions[better], count)])

@@ -53,6 +53,7 @@ def draw_scene(seed: int, empty: bool = False) -> Scene:
     rng = np.random.default_rng(seed)
     wood = rng.uniform(90, 200, 3)
     boxes = [Box(_at(0.5, 0.0, -0.02), (1.2, 1.2, 0.02), tuple(wood))]
+    boxes.append(Box(_at(1.75, 0.0, 0.5), (0.05, 3.0, 1.5), (150.0, 150.0, 140.0)))
     x, y, yaw = rng.uniform(0.62, 0.75), rng.uniform(-0.12, 0.12), rng.uniform(-0.35, 0.35)
     T = _at(x, y, 0.0, np.pi + yaw)  # the front's normal is +x of the cabinet, towards the robot
     w, d, h = rng.uniform(0.14, 0.2), rng.uniform(0.1, 0.14), rng.uniform(0.24, 0.34)
@@ -95,7 +96,7 @@ def draw_camera(seed: int, scene: Scene) -> Array:
     """Draw a view of the cabinet's front from half a metre, a little from above."""
     rng = np.random.default_rng(seed + 10_000)
     azimuth, elevation = rng.uniform(-0.4, 0.4), rng.uniform(0.25, 0.65)
-    distance = rng.uniform(0.42, 0.58)
+    distance = rng.uniform(0.48, 0.58)
     center = (scene.top_handle + scene.bottom_handle) / 2 + rng.uniform(-0.03, 0.03, 3)
     out = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), 0])
     offset = scene.T_base_cabinet[:3, :3] @ out + [0, 0, np.sin(elevation)]

@@ -1,0 +1,204 @@
+"""Cross-instance consistency (section II-C): candidates against all demonstrations.
+
+The arm shows in every demonstration where the part is, so a match counts only where it lies to the
+contact as the candidate lies to the seed's contact; a match on the other handle is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kalm_core.correspondence import KeypointDetector
+from kalm_core.features.extractor import Features
+from kalm_core.features.view import FeatureView
+from kalm_core.keypoints import DetectedKeypoints, ReferenceKeypoints
+from kalm_core.proposal.contact import Contact
+from kalm_core.se3 import Array
+
+
+@dataclass(frozen=True)
+class CandidateMatches:
+    """What φ says about K candidates in D demonstrations.
+
+    Attributes:
+        found: (D, K) whether it was found.
+        score: (D, K) best score φ*.
+        rows: (D, K) its match, as a row of the demonstration's view.
+    """
+
+    found: NDArray[np.bool_]
+    score: Array
+    rows: NDArray[np.int64]
+
+    @property
+    def consistency(self) -> Array:
+        """Share of the demonstrations in which each was found, (K,) (Φ, equation 2)."""
+        return np.asarray(self.found.mean(axis=0))
+
+    def subset(self, columns: NDArray[np.int64]) -> CandidateMatches:
+        """Keep some of the candidates."""
+        return CandidateMatches(
+            self.found[:, columns], self.score[:, columns], self.rows[:, columns]
+        )
+
+
+class Verifier:
+    """Checks candidates of one seed demonstration against all demonstrations.
+
+    Args:
+        views: features of every demonstration's first image.
+        contacts: where every demonstration touched its scene; None where unknown.
+        detector: φ.
+        seed: index of the demonstration that the candidates are in.
+        contact_tolerance: by which height above and distance from the contact may change [m];
+            0 ignores the contacts.
+    """
+
+    def __init__(
+        self,
+        views: Sequence[FeatureView],
+        contacts: Sequence[Contact | None],
+        detector: KeypointDetector,
+        seed: int,
+        contact_tolerance: float,
+    ) -> None:
+        self.views = views
+        self.contacts = contacts
+        self.detector = detector
+        self.seed = seed
+        self.contact_tolerance = contact_tolerance
+
+    def describe(self, rows: NDArray[np.int64], random_seed: int) -> ReferenceKeypoints:
+        """Describe points of the seed image, rows of its view, and N' neighbours of each."""
+        view, phi = self.views[self.seed], self.detector.settings
+        rng = np.random.default_rng(random_seed)
+        groups = []
+        for row in rows:
+            near = np.asarray(
+                view.tree.query_ball_point(view.points[row], phi.neighbor_radius), np.int64
+            )
+            near = np.sort(near[described(view, near)])
+            groups.append(rng.choice(near, phi.neighbors, replace=len(near) < phi.neighbors))
+        group = np.stack(groups)
+        return ReferenceKeypoints(
+            positions=view.points[rows],
+            features={name: rows_[rows] for name, rows_ in view.features.items()},
+            neighbor_features={name: rows_[group] for name, rows_ in view.features.items()},
+            neighbor_positions=view.points[group],
+            consistency=np.ones(len(rows)),
+            min_score=np.full(len(rows), phi.min_score),
+        )
+
+    def match(self, candidates: ReferenceKeypoints) -> CandidateMatches:
+        """Apply φ to every candidate in every demonstration."""
+        phi = self.detector.settings
+        found, scores, rows = [], [], []
+        for index, view in enumerate(self.views):
+            if len(view) == 0:
+                found.append(np.zeros(len(candidates), bool))
+                scores.append(np.full(len(candidates), -1.0))
+                rows.append(np.zeros(len(candidates), np.int64))
+                continue
+            matches = self.detector.match(view, candidates)
+            ok = (matches.score >= phi.min_score) & (matches.agreeing >= phi.consensus_share)
+            ok &= self._at_the_contact(candidates.positions, matches.positions, index)
+            found.append(ok)
+            scores.append(matches.score)
+            rows.append(view.tree.query(matches.positions)[1])
+        return CandidateMatches(np.stack(found), np.stack(scores), np.stack(rows))
+
+    def averaged(
+        self,
+        reference: ReferenceKeypoints,
+        matches: CandidateMatches,
+        left_out: int | None = None,
+    ) -> ReferenceKeypoints:
+        """Replace each keypoint's feature by the mean over the images it was found in.
+
+        Args:
+            reference: the keypoints with the seed image's features, kept where nothing is found.
+            matches: of the same keypoints.
+            left_out: index of a demonstration that does not count.
+        """
+        features: dict[str, Features] = {}
+        for name, own in reference.features.items():
+            total = np.zeros(own.shape)
+            for index, view in enumerate(self.views):
+                if index != left_out and len(view):
+                    total += (
+                        view.features[name][matches.rows[index]] * matches.found[index][:, None]
+                    )
+            norm = np.linalg.norm(total, axis=1, keepdims=True)
+            mean = total / np.maximum(norm, 1e-9)
+            features[name] = np.where(norm > 1e-9, mean, own).astype(np.float32)
+        return replace(reference, features=features)
+
+    def lowest_scores(
+        self, reference: ReferenceKeypoints, matches: CandidateMatches, average: bool
+    ) -> Array:
+        """Return (K,) the lowest score in a demonstration that the features know nothing of.
+
+        A score against a mean that the image itself is part of would promise too much.
+        """
+        lowest = np.full(len(reference), np.inf)
+        for index, view in enumerate(self.views):
+            others = reference
+            if average:
+                others = self.averaged(reference, matches, left_out=index)
+            elif index == self.seed:
+                continue
+            detected = self.detector.detect_in(view, others)
+            here = detected.found & self._at_the_contact(
+                reference.positions, detected.positions, index
+            )
+            lowest = np.minimum(lowest, np.where(here, detected.score, np.inf))
+        return np.where(np.isfinite(lowest), lowest, self.detector.settings.min_score)
+
+    def detected(self, reference: ReferenceKeypoints) -> tuple[DetectedKeypoints, ...]:
+        """Find the keypoints in all demonstrations; a match that is not at the contact is Null."""
+        results = []
+        for index, view in enumerate(self.views):
+            item = self.detector.detect_in(view, reference)
+            found = item.found & self._at_the_contact(reference.positions, item.positions, index)
+            positions = np.where(found[:, None], item.positions, np.nan)
+            results.append(DetectedKeypoints(positions, found, item.score))
+        return tuple(results)
+
+    def _at_the_contact(self, reference: Array, positions: Array, index: int) -> NDArray[np.bool_]:
+        """Tell which matches lie to the demonstration's contact as the candidates to the seed's."""
+        tolerance = self.contact_tolerance
+        here, there = self.contacts[index], self.contacts[self.seed]
+        if tolerance == 0 or here is None or there is None:
+            return np.ones(len(positions), bool)
+        a, b = _height_and_distance(reference, there), _height_and_distance(positions, here)
+        return np.asarray((np.abs(a - b) <= tolerance).all(axis=1))
+
+
+def described(view: FeatureView, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which rows of a view have a feature of every kind."""
+    defined = np.ones(len(rows), bool)
+    for features in view.features.values():
+        defined &= np.abs(features[rows]).max(axis=1, initial=0.0) > 0
+    return defined
+
+
+def _height_and_distance(points: Array, contact: Contact) -> Array:
+    """Return (N, 2): height above the contact and horizontal distance from it [m]."""
+    offset = points - contact.position
+    return np.stack([offset[:, 2], np.hypot(offset[:, 0], offset[:, 1])], axis=1)
+
+
+def subset_keypoints(reference: ReferenceKeypoints, rows: NDArray[np.int64]) -> ReferenceKeypoints:
+    """Keep some of the keypoints."""
+    return ReferenceKeypoints(
+        positions=reference.positions[rows],
+        features={name: item[rows] for name, item in reference.features.items()},
+        neighbor_features={n: item[rows] for n, item in reference.neighbor_features.items()},
+        neighbor_positions=reference.neighbor_positions[rows],
+        consistency=reference.consistency[rows],
+        min_score=reference.min_score[rows],
+    )
