@@ -58,7 +58,9 @@ class Recording:
             write,
             self._qos(name),
             callback_group=MutuallyExclusiveCallbackGroup(),
-            event_callbacks=SubscriptionEventCallbacks(message_lost=count),
+            event_callbacks=SubscriptionEventCallbacks(
+                message_lost=count, use_default_callbacks=False
+            ),
             raw=True,
         )
 
