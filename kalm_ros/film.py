@@ -68,10 +68,10 @@ def write_sheet(rows: list[tuple[str, list[Pixels]]], path: Path, moments: int =
     for title, frames in rows:
         if frames:
             chosen = np.linspace(0, len(frames) - 1, moments).round().astype(int)
-            strips.append(label(np.concatenate([frames[i] for i in chosen], axis=1), title))
+            strip = np.concatenate([frames[i] for i in chosen], axis=1)
+            strips.append(label(strip[::2, ::2], title))
     if strips:
-        sheet = label(np.concatenate(strips), "", CAPTION)
-        Picture.fromarray(sheet[::2, ::2]).save(path)
+        Picture.fromarray(label(np.concatenate(strips), "", CAPTION)).save(path)
 
 
 def label(picture: Pixels, text: str, below: str = "") -> Pixels:
