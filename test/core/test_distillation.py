@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from distilled_cabinet import PHI, SETTINGS, demonstrations, distilled
+
+from kalm_core.constellation import fit_upright
+from kalm_core.distillation import distill
+from kalm_core.errors import CancelledError, DemonstrationError, DistillationError
+from kalm_core.progress import Progress
+from kalm_core.proposal.geometric import GeometricProposer
+from kalm_core.proposal.mask import Mask
+from kalm_core.se3 import transform_points
+
+DEMONSTRATIONS = [item for item, _ in demonstrations()]
+FEW = SETTINGS.model_copy(update={"candidates": 12, "max_regions": 1})
+
+
+class BadFirst:
+    """Proposes the clutter, which stands elsewhere in every scene, before the good masks."""
+
+    def __init__(self, good: bool = True) -> None:
+        self.good = good
+
+    def propose(self, frame, region):
+        points = frame.points_base()
+        with np.errstate(invalid="ignore"):
+            clutter = (points[..., 2] > 0.02) & (points[..., 2] < 0.15)
+            clutter &= np.linalg.norm(points[..., :2] - region.center[:2], axis=-1) > 0.25
+        good = GeometricProposer(SETTINGS.geometric).propose(frame, region) if self.good else []
+        return [Mask(clutter, 1.0), *good]
+
+
+def test_keypoints_lie_on_the_top_handle_of_the_reference():
+    result = distilled()
+    scene = demonstrations()[result.reference_demonstration][1]
+    distance = np.linalg.norm(result.reference.positions - scene.top_handle, axis=1)
+    assert len(result.reference) == SETTINGS.keypoints
+    assert distance.max() < 0.09
+    assert np.abs(result.reference.positions[:, 2] - scene.top_handle[2]).max() < 0.03
+
+
+def test_keypoints_are_spread_out():
+    positions = distilled().reference.positions
+    between = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
+    assert between[~np.eye(len(positions), dtype=bool)].min() > 0.005
+    assert between.max() > 0.05
+
+
+def test_every_demonstration_shows_the_same_part():
+    result = distilled()
+    home = demonstrations()[result.reference_demonstration][1].top_handle
+    for detected, (_, scene) in zip(result.detected, demonstrations(), strict=True):
+        assert detected.found.sum() >= 5
+        T = fit_upright(
+            result.reference.positions[detected.found], detected.positions[detected.found]
+        )
+        assert np.linalg.norm(transform_points(T, home[None])[0] - scene.top_handle) < 0.03
+
+
+def test_the_record_tells_how_consistent_the_candidates_were():
+    result = distilled()
+    assert result.attempts[-1].reason == ""
+    assert result.attempts[-1].accepted == result.candidate_accepted.sum()
+    assert len(result.candidate_positions) == len(result.candidate_consistency)
+    assert (result.reference.consistency >= 1 - SETTINGS.delta - 1e-9).all()
+    assert (result.reference.min_score >= PHI.min_score).all()
+    for features in result.reference.features.values():
+        assert np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
+
+
+def test_a_bad_first_mask_is_rejected_and_the_next_is_taken():
+    result = distill(DEMONSTRATIONS[:3], FEW, mask_proposer=BadFirst())
+    assert len(result.attempts) == 2
+    assert result.attempts[0].mask == 0
+    assert "points" in result.attempts[0].reason
+    assert result.attempts[1].mask == 1
+    assert result.attempts[1].reason == ""
+
+
+def test_when_every_mask_is_bad_the_error_lists_what_was_tried():
+    with pytest.raises(DistillationError, match=r"synthetic_\d mask 1: .* points") as error:
+        distill(DEMONSTRATIONS[:3], FEW, mask_proposer=BadFirst(good=False))
+    assert "first images" in error.value.remedy
+
+
+def test_without_verification_the_first_points_of_the_first_mask_are_kept():
+    loose = FEW.model_copy(update={"verify": False})
+    result = distill(DEMONSTRATIONS[:2], loose)
+    assert len(result.attempts) == 1
+    assert len(result.reference) == FEW.keypoints
+    assert all(detected.found.all() for detected in result.detected)
+
+
+def test_one_demonstration_cannot_be_verified():
+    with pytest.raises(DemonstrationError, match="needs at least 2"):
+        distill(DEMONSTRATIONS[:1], SETTINGS)
+
+
+def test_distillation_reports_and_can_be_stopped():
+    stages = []
+
+    def stop():
+        return len(stages) >= 2
+
+    with pytest.raises(CancelledError):
+        distill(DEMONSTRATIONS, SETTINGS, Progress(lambda *step: stages.append(step[0]), stop))
+    assert stages == ["propose", "propose"]
