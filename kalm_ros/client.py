@@ -105,11 +105,14 @@ class GraphClient:
         """
         handle = self.send_goal(name, kind, goal, on_feedback)
         try:
-            return self.wait(handle.get_result_async(), timeout, name).result
+            answer = self.wait(handle.get_result_async(), timeout, name)
         except (ClientError, KeyboardInterrupt):
             if handle.status in (GoalStatus.STATUS_ACCEPTED, GoalStatus.STATUS_EXECUTING):
                 self.wait(handle.cancel_goal_async(), 10.0, f"cancelling {name}")
             raise
+        if answer.status == GoalStatus.STATUS_UNKNOWN:  # an empty result looks like success
+            raise ClientError(f"{name} does not know the goal any more", "was it restarted?")
+        return answer.result
 
     def call_service(self, name: str, kind: Any, request: Any, timeout: float = 30.0) -> Any:
         """Call a service and return its response."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
@@ -24,6 +25,9 @@ SETTLE = 0.3
 
 ACCEPT = 15.0
 """How long a server may take to accept a goal [s]; every server of the suite does so at once."""
+
+ASK_AGAIN = 10.0
+"""How often to ask for a result that has not come [s]."""
 
 LOST = 3.0
 """A server that is absent for this long while it works is gone [s]."""
@@ -63,10 +67,15 @@ class SubAction:
             goal, feedback_callback=lambda message: on_feedback(message.feedback)
         )
         handle = self._accepted(sending)
-        answer = self._result_of(handle.get_result_async(), progress, handle.cancel_goal_async)
+        answer = self._answer_to(handle, progress)
         error = error_from_ros(answer.result.outcome)
         if error is not None:
             raise error
+        if answer.status != GoalStatus.STATUS_SUCCEEDED:  # an empty result looks like success
+            raise BackendUnavailableError(
+                f"{self._offered_by} lost a goal of {self._name} (status {answer.status})",
+                f"look at the output of {self._offered_by}",
+            )
         return answer.result
 
     def _accepted(self, sending: Future) -> Any:
@@ -99,13 +108,13 @@ class SubAction:
             time.sleep(SETTLE)
             self._settled = True
 
-    def _result_of(self, future: Future, progress: Progress, cancel: Callable[[], Any]) -> Any:
-        """Wait for a future; ask the server once to cancel when the caller wants to stop."""
-        done = threading.Event()
-        future.add_done_callback(lambda _: done.set())
-        seen = time.monotonic()
-        asked: float | None = None
-        while not done.wait(POLL):
+    def _answer_to(self, handle: Any, progress: Progress) -> Any:
+        """Wait for the end of a goal; cancel it when the caller wants to stop."""
+        answered = _Answered()
+        answered.ask(handle)
+        began = seen = asked = time.monotonic()
+        stopping: float | None = None
+        while not answered.wait(POLL):
             now = time.monotonic()
             if self._client.server_is_ready():
                 seen = now
@@ -114,14 +123,38 @@ class SubAction:
                     f"{self._offered_by} vanished while it worked on {self._name}",
                     f"look at the output of {self._offered_by} and start it again",
                 )
-            if asked is None and progress.should_stop():
+            if now - asked > ASK_AGAIN:
+                answered.ask(handle)
                 asked = now
-                cancel()
-            if asked is not None and now - asked > UNDO:
+            if stopping is None and progress.should_stop():
+                stopping = now
+                handle.cancel_goal_async()
+            if stopping is not None and now - stopping > UNDO:
                 raise BackendUnavailableError(
-                    f"{self._offered_by} did not stop {self._name} within {UNDO:.0f} s"
+                    f"{self._offered_by} did not stop {self._name} within {UNDO:.0f} s, "
+                    f"{now - began:.0f} s after it began"
                 )
-        return future.result()
+        return answered.answer
+
+
+class _Answered:
+    """The first answer to any of several requests for the same result."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.answer: Any = None
+
+    def ask(self, handle: Any) -> None:
+        """Ask for the result of a goal; an answer that gets lost must not keep us waiting."""
+        handle.get_result_async().add_done_callback(self._keep)
+
+    def _keep(self, future: Future) -> None:
+        self.answer = future.result()
+        self._event.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether there is an answer."""
+        return self._event.wait(seconds)
 
 
 def _cancel_late(sending: Future) -> None:

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 import rclpy
-from rclpy.action import ActionClient
+from rclpy.action import ActionClient, ActionServer
+from rclpy.node import Node
 from stand_ins import await_server
 
 from kalm_core.errors import KeypointsNotFoundError, Outcome
@@ -66,7 +67,7 @@ class Bench:
         (skills / "open").mkdir(parents=True)
         node = graph.make("places")
         self.places = {phase: Place(node, phase) for phase in PHASES if phase not in without}
-        parameters = {"skills": str(skills), "patience": 1.0}
+        parameters = {"skills": str(skills), "patience": 2.0}
         graph.add(
             SkillNode(
                 context=graph.context,
@@ -151,6 +152,22 @@ def test_an_absent_node_is_named(graph, tmp_path, phase):
     status, outcome, result = bench.run()
     assert (status, outcome) == (ABORTED, Outcome.BACKEND_UNAVAILABLE)
     assert PHASES[phase][2] in result.outcome.message
+
+
+def test_a_phase_that_ends_without_an_outcome_is_not_taken_for_success(graph, tmp_path):
+    def abort(goal):
+        goal.abort()
+        return DetectKeypoints.Result()  # its code is 0, as that of success
+
+    bench = Bench(graph, tmp_path, without=("detect",))
+    node = Node("crashing", context=graph.context)
+    server = ActionServer(node, DetectKeypoints, "kalm/detect_keypoints", abort)
+    graph.add(node)
+    status, outcome, result = bench.run()
+    assert (status, outcome) == (ABORTED, Outcome.BACKEND_UNAVAILABLE)
+    assert "lost a goal" in result.outcome.message
+    assert not bench.places["predict"].goals
+    del server
 
 
 def test_a_goal_while_another_runs_is_refused_and_does_not_disturb_it(bench):
