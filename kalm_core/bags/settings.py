@@ -48,5 +48,9 @@ class BagSettings(Settings):
         0.3, ge=0, le=1, description="share of pixels with depth below which a bag is suspicious"
     )
     max_clock_offset: float = Field(
-        0.2, gt=0, le=60, description="camera's and arm's clocks may disagree by this much [s]"
+        1.0,
+        gt=0,
+        le=60,
+        description="images may arrive this much later after their stamp than arm states do; "
+        "rendering or aligning takes a part of it, more means other clocks [s]",
     )
