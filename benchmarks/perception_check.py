@@ -35,12 +35,13 @@ FIRST_UNSEEN = 5000
 console = Console()
 
 
-def unseen_frame(seed: int, empty: bool) -> tuple[RgbdFrame, SceneTruth]:
-    """Return what the camera sees of a scene from a view of its own, and the truth."""
-    scene = draw_scene(seed, empty=empty)
+def unseen_frames(seed: int, robot: RobotModel) -> tuple[RgbdFrame, RgbdFrame, SceneTruth]:
+    """Return what the camera sees of a scene, the same without the cabinet, and the truth."""
+    scene = draw_scene(seed)
     rng = np.random.default_rng([seed, 9])
-    view = draw_viewpoint(scene.cabinet, rng, RobotModel.load(), HandEyeSettings().T_ee_cam)
-    return render_scene(scene, view.joints, seed), scene_truth(scene)
+    view = draw_viewpoint(scene.cabinet, rng, robot, HandEyeSettings().T_ee_cam)
+    empty = render_scene(draw_scene(seed, empty=True), view.joints, seed)
+    return render_scene(scene, view.joints, seed), empty, scene_truth(scene)
 
 
 def predicted_handle(
@@ -62,6 +63,7 @@ def main(
     )
     settings = DistillationSettings()
     detector = KeypointDetector(settings.detection)
+    robot = RobotModel.load()
     skills, seconds = [], []
     for index in range(sets):
         seeds = range(DEMONSTRATIONS * index, DEMONSTRATIONS * (index + 1))
@@ -76,8 +78,7 @@ def main(
     errors, detect_seconds = [], []
     wrong = false_found = 0
     for seed in range(FIRST_UNSEEN, FIRST_UNSEEN + scenes):
-        frame, truth = unseen_frame(seed, empty=False)
-        blank, _ = unseen_frame(seed, empty=True)
+        frame, blank, truth = unseen_frames(seed, robot)
         started = time.process_time()
         view = detector.view(frame)
         detect_seconds.append(time.process_time() - started)

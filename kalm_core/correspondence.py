@@ -50,7 +50,7 @@ class CorrespondenceSettings(Settings):
         0.16, ge=0.0, le=1.0, description="allowed below the lowest score in a demonstration"
     )
     part_margin: float = Field(
-        0.11, ge=0.0, le=1.0, description="the same for the mean over all keypoints"
+        0.09, ge=0.0, le=1.0, description="the same for the mean over all keypoints"
     )
     tolerance: float = Field(
         0.03, ge=0.005, le=0.2, description="distance from where the others expect a keypoint [m]"
