@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kalm_core import fr3_limits
 from kalm_core.errors import BackendUnavailableError
-from kalm_core.planning import fr3_limits
 from kalm_core.planning.contacts import ContactFinder
 from kalm_core.planning.obstacles import Obstacles, no_obstacles
 from kalm_core.planning.robot_model import BASE_FRAME, RobotModel

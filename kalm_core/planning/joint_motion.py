@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
+from kalm_core import fr3_limits
 from kalm_core.errors import KalmError, NoFeasibleTrajectoryError
-from kalm_core.planning import fr3_limits
 from kalm_core.planning.collision import GROUP, CollisionScene
 from kalm_core.se3 import Array
 from kalm_core.settings import Settings

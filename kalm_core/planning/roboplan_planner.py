@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from kalm_core import fr3_limits
 from kalm_core.errors import GoalError, NoFeasibleTrajectoryError
 from kalm_core.keypoints import DetectedKeypoints
-from kalm_core.planning import fr3_limits
 from kalm_core.planning.collision import CollisionScene
 from kalm_core.planning.joint_motion import SearchError, concatenate, joint_path_to, timed
 from kalm_core.planning.obstacles import Obstacles, no_obstacles, obstacles_from_frame

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from kalm_core import fr3_limits
 from kalm_core.errors import BackendUnavailableError, ConfigError, GoalError
-from kalm_core.planning import fr3_limits
 from kalm_core.se3 import Array
 from kalm_core.settings import Settings
 

@@ -10,7 +10,7 @@ import franky
 import numpy as np
 
 from kalm_core.errors import RobotError
-from kalm_core.robot.fr3_limits import lower_to_fr3
+from kalm_core.robot.client_limits import lower_to_fr3
 from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.se3 import make_pose, rotation_angle
 

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation, RotationSpline
 
 from kalm_core.errors import RobotError
 from kalm_core.robot.arm_state import ArmState
-from kalm_core.robot.fr3_limits import JOINT_LOWER, JOINT_UPPER
+from kalm_core.robot.client_limits import JOINT_LOWER, JOINT_UPPER
 from kalm_core.robot.gripper_driver import GripperDeadline, GripperDriver
 from kalm_core.robot.gripper_switches import gripper_switches
 from kalm_core.robot.joint_follower import friction_compensation

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from kalm_core.errors import RobotError
-from kalm_core.robot.fr3_limits import JOINT_LOWER, JOINT_UPPER, JOINT_VELOCITY
+from kalm_core.robot.client_limits import JOINT_LOWER, JOINT_UPPER, JOINT_VELOCITY
 from kalm_core.robot.path_clock import calmed_stamps, shortest_joint_steps, stretched_stamps
 from kalm_core.robot.path_follower import PathFollower, fading
 from kalm_core.robot.robot_settings import RobotSettings

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kalm_core.errors import GoalError
-from kalm_core.robot.fr3_limits import JOINT_VELOCITY
+from kalm_core.robot.client_limits import JOINT_VELOCITY
 from kalm_core.trajectory import JointPath
 
 _PEAK_SPEED = 1.875  # of a minimum-jerk line, in lengths per duration: 15/8

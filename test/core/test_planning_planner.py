@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from planning_scenes import READY, SampledArm, box_frame, hand_pose
 
+from kalm_core import fr3_limits
 from kalm_core.errors import (
     BackendUnavailableError,
     CancelledError,
@@ -14,7 +15,6 @@ from kalm_core.errors import (
     NoImageError,
 )
 from kalm_core.keypoints import DetectedKeypoints
-from kalm_core.planning import fr3_limits
 from kalm_core.planning.joint_motion import JointMotionSettings, joint_path_to
 from kalm_core.planning.obstacles import ObstacleSettings
 from kalm_core.planning.planner import PlanningSettings, make_planner

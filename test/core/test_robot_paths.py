@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kalm_core.errors import ConfigError, GoalError
-from kalm_core.robot.fr3_limits import JOINT_VELOCITY
+from kalm_core.robot.client_limits import JOINT_VELOCITY
 from kalm_core.robot.gripper_switches import gripper_switches
 from kalm_core.robot.joint_line import joint_line
 from kalm_core.robot.path_clock import (

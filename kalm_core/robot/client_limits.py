@@ -1,4 +1,4 @@
-"""Limits of the FR3, and how franky is told about them.
+"""Limits that the arm's client enforces, and how franky is told about the FR3's.
 
 franky 2.0.0 carries the table of the older Panda in its FR3 build: its accelerations and jerks
 exceed those of the FR3, so they are lowered once after connecting.
@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-JOINT_LOWER = np.array([-2.7437, -1.7837, -2.9007, -3.0421, -2.8065, 0.5445, -3.0159])
+from kalm_core.fr3_limits import position_lower, position_upper
+
+JOINT_LOWER = position_lower()
 """(7,) lowest positions of fr3_joint1..7 [rad]."""
 
-JOINT_UPPER = np.array([2.7437, 1.7837, 2.9007, -0.1518, 2.8065, 4.5169, 3.0159])
+JOINT_UPPER = position_upper()
 """(7,) highest positions of fr3_joint1..7 [rad]."""
 
 JOINT_VELOCITY = np.array([2.62, 2.62, 2.62, 2.62, 5.26, 4.18, 5.26])
