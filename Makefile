@@ -5,7 +5,7 @@ SHELL := /bin/bash
 WITH_ENV := set -e; . tools/env.sh;
 SOURCES := kalm_core kalm_ros kalm_sim test benchmarks launch tools setup.py
 
-.PHONY: help setup demo test lint format type check docs clean
+.PHONY: help setup demo test test-slow lint format type check docs clean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([^:]+):[^#]*## /\1\t/' | expand -t 12
@@ -19,6 +19,9 @@ demo: setup ## record, learn and open ten unseen drawers in the simulator
 
 test: setup ## all tests; ARGS="-k planning" runs some
 	@$(WITH_ENV) python -m pytest $(ARGS)
+
+test-slow: setup ## networks at full size; KALM_SAM_WEIGHTS and KALM_DINO_WEIGHTS name true weights
+	@$(WITH_ENV) python -m pytest -m slow $(ARGS)
 
 lint: setup ## style
 	@.venv/bin/ruff check $(SOURCES)

@@ -15,8 +15,8 @@ listed() { sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$1"; }
 # Of a shell that has sourced ROS from apt nothing may leak in (see tools/env.sh).
 unset PYTHONPATH PYTHONHOME
 venv="$PWD/.venv"
-pins=(requirements/core.txt requirements/ros_wheels.txt requirements/simulator.txt
-    requirements/development.txt)
+pins=(requirements/core.txt requirements/models.txt requirements/ros_wheels.txt
+    requirements/simulator.txt requirements/development.txt)
 
 # --- Debian packages --------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 from kalm_core.features.facing import normals_from_points, smooth_points
 from kalm_core.proposal.mask import Mask, suppress_overlaps
 from kalm_core.proposal.pixel_graph import segment_graph
+from kalm_core.proposal.rating import closeness
 from kalm_core.proposal.region import Region
 from kalm_core.rgbd import RgbdFrame
 from kalm_core.settings import Settings
@@ -106,12 +107,12 @@ class GeometricProposer:
     ) -> Mask | None:
         """Score a mask by its closeness to the region's middle; None when it is degenerate."""
         s = self.settings
-        count = int(pixels.sum())
-        if count < s.min_pixels or (pixels & region.mask).sum() < s.min_inside * count:
-            return None
-        inside = points[pixels].astype(np.float64)
-        low, high = np.percentile(inside, [2, 98], axis=0)
-        if np.linalg.norm(high - low) < s.min_extent:
-            return None
-        distance = np.linalg.norm(inside - region.center, axis=1)
-        return Mask(pixels, float(np.exp(-((distance / (region.radius / 2)) ** 2)).mean()))
+        score = closeness(
+            pixels,
+            points,
+            region,
+            min_pixels=s.min_pixels,
+            min_inside=s.min_inside,
+            min_extent=s.min_extent,
+        )
+        return None if score is None else Mask(pixels, score)
