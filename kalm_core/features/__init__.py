@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from pydantic import Field
 
-from kalm_core.errors import BackendUnavailableError, ConfigError
+from kalm_core.errors import ConfigError
+from kalm_core.features.dino import DinoFeature, DinoSettings
 from kalm_core.features.extractor import FeatureExtractor as FeatureExtractor
 from kalm_core.features.extractor import unit_rows as unit_rows
 from kalm_core.features.fpfh import FpfhFeature, FpfhSettings
@@ -22,6 +23,7 @@ class FeatureSettings(Settings):
 
     local: LocalSettings = Field(default_factory=LocalSettings, description="of `local`")
     fpfh: FpfhSettings = Field(default_factory=FpfhSettings, description="of `fpfh`")
+    dino: DinoSettings = Field(default_factory=DinoSettings, description="of `dino`")
 
 
 def make_extractors(
@@ -30,7 +32,7 @@ def make_extractors(
     """Build the named extractors.
 
     Raises:
-        BackendUnavailableError: a known feature is not part of this version.
+        BackendUnavailableError: a feature lacks its package or weights.
         ConfigError: no feature, or an unknown one, is named.
     """
     settings = settings or FeatureSettings()
@@ -40,11 +42,8 @@ def make_extractors(
             extractors[name] = LocalFeature(settings.local)
         elif name == "fpfh":
             extractors[name] = FpfhFeature(settings.fpfh)
-        elif name in FEATURE_NAMES:
-            raise BackendUnavailableError(
-                f"the feature backend '{name}' is not built into this version",
-                "use local and fpfh, which need no weights",
-            )
+        elif name == "dino":
+            extractors[name] = DinoFeature(settings.dino)
         else:
             raise ConfigError(
                 f"there is no feature backend '{name}'", f"known are {', '.join(FEATURE_NAMES)}"
