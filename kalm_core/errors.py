@@ -21,10 +21,19 @@ class Outcome(IntEnum):
 
     NO_IMAGE = 20
     KEYPOINTS_NOT_FOUND = 21
+    CALIBRATION_MISMATCH = 22
 
     NO_FEASIBLE_TRAJECTORY = 30
+    PLANNER_FAILED = 31
 
     ROBOT_ERROR = 40
+    REFLEX = 41
+    CONNECTION_LOST = 42
+    GRIPPER_EMPTY = 43
+    GRIPPER_BLOCKED = 44
+    TRACKING_ERROR = 45
+    MOTION_REFUSED = 46
+    CLIENT_GONE = 47
 
     BAD_DEMONSTRATION = 50
     DISTILLATION_FAILED = 51
@@ -84,6 +93,10 @@ class BackendUnavailableError(KalmError):
     outcome = Outcome.BACKEND_UNAVAILABLE
 
 
+class VlmError(BackendUnavailableError):
+    """The vision-language model is not reached in time, or answers nothing that can be used."""
+
+
 class NoImageError(KalmError):
     """No usable RGB-D frame came from the camera in time."""
 
@@ -96,16 +109,70 @@ class KeypointsNotFoundError(KalmError):
     outcome = Outcome.KEYPOINTS_NOT_FOUND
 
 
+class CalibrationError(KalmError):
+    """The tool frame or the camera's place in the hand is not what the settings say."""
+
+    outcome = Outcome.CALIBRATION_MISMATCH
+
+
 class NoFeasibleTrajectoryError(KalmError):
     """None of the sampled trajectories can be reached and followed."""
 
     outcome = Outcome.NO_FEASIBLE_TRAJECTORY
 
 
+class PlannerFailedError(KalmError):
+    """The planner ended in an exception of its own; nothing is known to be free."""
+
+    outcome = Outcome.PLANNER_FAILED
+
+
 class RobotError(KalmError):
     """The arm or the gripper refused, stopped or lost a motion."""
 
     outcome = Outcome.ROBOT_ERROR
+
+
+class ReflexError(RobotError):
+    """The arm's own safety stopped it: a contact force or torque over its threshold."""
+
+    outcome = Outcome.REFLEX
+
+
+class ConnectionLostError(RobotError):
+    """The arm does not answer any more."""
+
+    outcome = Outcome.CONNECTION_LOST
+
+
+class GripperEmptyError(RobotError):
+    """The fingers closed on nothing where something was to be held."""
+
+    outcome = Outcome.GRIPPER_EMPTY
+
+
+class GripperBlockedError(RobotError):
+    """The fingers did not reach their opening, or not in time."""
+
+    outcome = Outcome.GRIPPER_BLOCKED
+
+
+class TrackingError(RobotError):
+    """The tool was farther from its path than allowed."""
+
+    outcome = Outcome.TRACKING_ERROR
+
+
+class MotionRefusedError(RobotError):
+    """A motion is not certified, was altered, is old, or does not start where the arm is."""
+
+    outcome = Outcome.MOTION_REFUSED
+
+
+class ClientGoneError(RobotError):
+    """Whoever asked for a motion fell silent while the arm moved."""
+
+    outcome = Outcome.CLIENT_GONE
 
 
 class DemonstrationError(KalmError):

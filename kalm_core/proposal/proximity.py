@@ -10,7 +10,7 @@ from pydantic import Field
 from kalm_core.demonstration import Demonstration
 from kalm_core.errors import DistillationError
 from kalm_core.proposal.contact import find_contact, scene_points
-from kalm_core.proposal.region import Region
+from kalm_core.proposal.region import Region, Rejection
 from kalm_core.settings import Settings
 
 
@@ -29,7 +29,12 @@ class ProximityProposer:
     def __init__(self, settings: ProximitySettings | None = None) -> None:
         self.settings = settings or ProximitySettings()
 
-    def propose(self, demonstrations: Sequence[Demonstration]) -> list[Region]:
+    def propose(
+        self,
+        demonstrations: Sequence[Demonstration],
+        task: str = "",
+        rejected: Sequence[Rejection] = (),
+    ) -> list[Region]:
         """Return one region per demonstration whose tool meets the scene that its image shows.
 
         A region is seen well when it covers many pixels, most of them with depth, and keeps clear
@@ -38,6 +43,7 @@ class ProximityProposer:
         Raises:
             DistillationError: in no demonstration the tool comes near the scene.
         """
+        del task, rejected  # the arm shows where the part is
         regions = []
         for index, demonstration in enumerate(demonstrations):
             contact = find_contact(demonstration, self.settings.contact_width)
