@@ -16,7 +16,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from kalm_core.bags import topics
-from kalm_core.errors import KalmError, Outcome
+from kalm_core.errors import KalmError, Outcome, RobotError
 from kalm_core.planning.robot_model import RobotModel
 from kalm_core.robot.joint_line import joint_line
 from kalm_core.se3 import Array
@@ -38,7 +38,7 @@ from kalm_ros.conversions import (
     joint_state_from_ros,
     trajectory_to_ros,
 )
-from kalm_sim.retreat import OPEN, back_off
+from kalm_sim.clearing import OPEN
 from kalm_sim.scene import SceneParameters, draw_scene
 from kalm_sim.synthetic import draw_reachable, free_view
 from kalm_sim.viewpoints import READY
@@ -80,7 +80,7 @@ class LaboratoryOperator:
         self._robot = robot
 
     def change_scene(self, seed: int, empty: bool = False) -> SceneParameters:
-        """Bring the arm to its ready posture and put another scene before it."""
+        """Clear the table, bring the arm to its ready posture and put another scene before it."""
         self.go_ready()
         response = self._client.call_service(
             "kalm_sim/reset_scene", ResetScene, ResetScene.Request(seed=seed, empty=empty), 60.0
@@ -159,13 +159,15 @@ class LaboratoryOperator:
         )
 
     def go_ready(self) -> None:
-        """Let go, back off along the hand and go to the ready posture."""
-        q = self._joints()
-        if np.abs(q - READY).max() < 0.02:
-            return
-        self._open_hand()
-        self._follow(back_off(self._robot.forward(q)))
-        self._move_joints(READY)
+        """Put everything off the table, let go, and send the arm to its ready posture."""
+        cleared = self._client.call_service(
+            "kalm_sim/clear_table", Trigger, Trigger.Request(), 60.0
+        )
+        if not cleared.success:
+            raise RobotError(f"the table cannot be cleared: {cleared.message}")
+        if np.abs(self._joints() - READY).max() > 0.02:
+            self._open_hand()
+            self._move_joints(READY)
 
     def _joints(self) -> Array:
         message = self._client.read_topic(topics.JOINT_STATES, JointState, 20.0)

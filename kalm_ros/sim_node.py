@@ -15,6 +15,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float64MultiArray, UInt32
+from std_srvs.srv import Trigger
 
 from kalm_core.bags import topics
 from kalm_core.errors import KalmError, Outcome
@@ -35,6 +36,7 @@ from kalm_ros.parameters import declare_settings
 from kalm_ros.periodic import Periodic
 from kalm_ros.qos import IMAGES, LATCHED, STATES
 from kalm_ros.run_node import run_node
+from kalm_sim.clearing import cleared
 from kalm_sim.depth_noise import DepthNoiseSettings
 from kalm_sim.laboratory import Laboratory
 from kalm_sim.scene import draw_scene
@@ -91,12 +93,12 @@ class SimNode(Node):
         self._laboratory.start()
         self.get_logger().info(f"a simulated FR3 answers at {self._laboratory.hostname}")
         self._seed.publish(UInt32(data=settings.seed))
-        self.create_service(
-            ResetScene,
-            "kalm_sim/reset_scene",
-            self._reset_scene,
-            callback_group=MutuallyExclusiveCallbackGroup(),
-        )
+        one_at_a_time = MutuallyExclusiveCallbackGroup()
+        for kind, name, answer in (
+            (ResetScene, "kalm_sim/reset_scene", self._reset_scene),
+            (Trigger, "kalm_sim/clear_table", self._clear_table),
+        ):
+            self.create_service(kind, name, answer, callback_group=one_at_a_time)
         self._periodic = [
             Periodic(self, settings.image_rate, self._publish_images),
             Periodic(self, settings.outside_rate, self._publish_outside),
@@ -142,6 +144,14 @@ class SimNode(Node):
             )
         except KalmError as error:
             response.outcome = outcome_to_ros(error.outcome, str(error))
+        return response
+
+    def _clear_table(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            self._laboratory.reset(cleared(draw_scene(0)))
+            response.success, response.message = True, "Nothing is on the table."
+        except KalmError as error:
+            response.success, response.message = False, str(error)
         return response
 
 

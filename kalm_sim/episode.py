@@ -22,8 +22,8 @@ from kalm_core.robot.franky_arm import FrankyArm
 from kalm_core.robot.joint_line import joint_line
 from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.se3 import Array
+from kalm_sim.clearing import OPEN, cleared
 from kalm_sim.laboratory import Laboratory
-from kalm_sim.retreat import OPEN, back_off
 from kalm_sim.scene import TOP, SceneParameters
 from kalm_sim.synthetic import free_view
 from kalm_sim.viewpoints import READY
@@ -72,9 +72,10 @@ class EpisodeRunner:
 
     def begin(self, scene: SceneParameters, rng: np.random.Generator) -> RgbdFrame:
         """Put a scene before the robot, take a random view and return what the camera sees."""
-        self._go_ready()
-        self._laboratory.reset(scene)
+        self._laboratory.reset(cleared(scene))
         self._arm.move_gripper(OPEN, 0.1, 0.0)
+        self._move(READY)
+        self._laboratory.reset(scene)
         self._move(free_view(scene, rng, self._robot).joints)
         T_base_ee = self._arm.state().T_base_ee
         frame = self._laboratory.capture().frame
@@ -99,14 +100,6 @@ class EpisodeRunner:
     def opening(self) -> float:
         """How far the top drawer is out, by the simulator's truth [m]."""
         return float(self._laboratory.truth().openings[TOP])
-
-    def _go_ready(self) -> None:
-        q = self._arm.state().q
-        if np.abs(q - READY).max() < 0.02:
-            return
-        self._arm.move_gripper(OPEN, 0.1, 0.0)
-        self._arm.follow_ee_path(back_off(self._arm.state().T_base_ee))
-        self._move(READY)
 
     def _move(self, target: Array) -> None:
         self._arm.follow_joint_path(joint_line(self._arm.state().q, target, FREE_SPEED))

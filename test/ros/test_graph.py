@@ -96,7 +96,7 @@ class World:
     def look(self) -> None:
         """Bring the arm to where the camera sees the cabinet."""
         if np.abs(self.joints() - self.view).max() > 0.02:
-            self.operator.go_ready()
+            self.operator.change_scene(SCENE)
             _, outcome, result = self.end(self.move(self.view))
             assert outcome is Outcome.SUCCEEDED, result.outcome.message
 
