@@ -6,11 +6,8 @@ tilted down, its fingers open across the bar (hand y), its z points at the front
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from pydantic import Field
-from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
 from kalm_core.errors import GoalError
@@ -18,9 +15,9 @@ from kalm_core.se3 import Array, make_pose
 from kalm_core.settings import Settings
 from kalm_core.trajectory import EndEffectorTrajectory
 from kalm_sim.scene import HandleTruth
+from kalm_sim.scripted_motion import SAMPLE_TIME, GraspScript, ease, grasp_rotation, unsteadiness
 
-SAMPLE_TIME = 0.05
-"""Time between two poses of a script [s]."""
+__all__ = ["DemonstratorSettings", "OpeningScript", "grasp_rotation", "script_opening"]
 
 
 class DemonstratorSettings(Settings):
@@ -48,47 +45,31 @@ class DemonstratorSettings(Settings):
     )
 
 
-@dataclass(frozen=True)
-class OpeningScript:
-    """One way to open the drawer: three motions, with the fingers closing and opening between.
-
-    Attributes:
-        approach: from the pregrasp pose straight in, fingers open.
-        pull: straight out along the drawer's axis, fingers closed on the bar.
-        retreat: back off the handle, fingers open again.
-        grasp_width: opening of the fingers on the bar [m].
-        open_width: opening of the fingers before and after [m].
-    """
-
-    approach: EndEffectorTrajectory
-    pull: EndEffectorTrajectory
-    retreat: EndEffectorTrajectory
-    grasp_width: float
-    open_width: float
+class OpeningScript(GraspScript):
+    """One way to open the drawer: straight in, straight out along its axis, back off the handle."""
 
     @property
-    def T_base_pregrasp(self) -> Array:
-        """The (4, 4) pose from which the approach starts."""
-        return np.asarray(self.approach.T_base_ee[0])
+    def pull(self) -> EndEffectorTrajectory:
+        """The motion with the bar between the fingers."""
+        return self.work
 
-    @property
-    def pieces(self) -> tuple[EndEffectorTrajectory, ...]:
-        """The three motions in order."""
-        return (self.approach, self.pull, self.retreat)
+    def states(self, motion: EndEffectorTrajectory) -> Array:
+        """Return (N, 2) openings of both drawers [m] along `whole()` when the grasp holds."""
+        opening = drawer_openings(self, motion)
+        return np.stack([opening, np.zeros(len(opening))], axis=1)
 
-    def whole(self, finger_speed: float = 0.05) -> EndEffectorTrajectory:
-        """Return one trajectory: the hand rests while the fingers move at `finger_speed` [m/s]."""
-        rest = max((self.open_width - self.grasp_width) / finger_speed, 2 * SAMPLE_TIME)
-        steps = max(2, round(rest / SAMPLE_TIME))
-        closing = np.linspace(self.open_width, self.grasp_width, steps + 1)[1:]
-        opening = np.linspace(self.grasp_width, self.open_width, steps + 1)[1:]
-        poses, gripper = [self.approach.T_base_ee], [self.approach.gripper]
-        for piece, widths in ((self.pull, closing), (self.retreat, opening)):
-            poses += [np.repeat(poses[-1][-1:], steps, axis=0), piece.T_base_ee[1:]]
-            gripper += [widths, piece.gripper[1:]]
-        stacked = np.concatenate(poses)
-        stamps = np.arange(len(stacked), dtype=np.float64) * SAMPLE_TIME
-        return EndEffectorTrajectory(stacked, np.concatenate(gripper), stamps)
+    def may_touch(self, pair: tuple[str, str]) -> bool:
+        """Tell whether two bodies may touch: fingers and top drawer."""
+        return "top_drawer_body" in pair and any("finger" in name for name in pair)
+
+
+def drawer_openings(script: OpeningScript, motion: EndEffectorTrajectory) -> Array:
+    """Return (N,) how far the drawer is out [m] along `script.whole()` when the grasp holds."""
+    start, out = script.pull.positions[0], script.pull.positions[-1] - script.pull.positions[0]
+    length = float(np.linalg.norm(out))
+    pulled = (motion.positions - start) @ (out / length)
+    pulled[motion.gripper > script.grasp_width + 1e-9] = 0.0
+    return np.asarray(np.maximum.accumulate(np.clip(pulled, 0.0, length)))
 
 
 def script_opening(
@@ -130,39 +111,15 @@ def script_opening(
         share = np.linspace(0.0, 1.0, count)
         poses = np.repeat(grasp[None], count, axis=0)
         poses[:, :3, 3] += (start + (end - start) * ease(share))[:, None] * out
-        poses[:, :3, 3] += _unsteadiness(count, wobble, rng)
+        poses[:, :3, 3] += unsteadiness(count, wobble, rng)
         stamps = np.arange(count, dtype=np.float64) * SAMPLE_TIME
         return EndEffectorTrajectory(poses, np.full(count, gripper), stamps)
 
     bar = handle.thickness
     return OpeningScript(
         approach=line(s.pregrasp_distance + rng.uniform(-0.02, 0.02), 0.0, s.open_width, s.wobble),
-        pull=line(0.0, length, bar, 0.0),
+        work=line(0.0, length, bar, 0.0),
         retreat=line(length, length + s.retreat, s.open_width, 0.0),
         grasp_width=bar,
         open_width=s.open_width,
     )
-
-
-def grasp_rotation(tilt: float, side: int) -> Array:
-    """Return the (3, 3) rotation of the hand in the cabinet's frame when it grasps a bar.
-
-    Args:
-        tilt: of the hand's z below the horizontal [rad].
-        side: 1 has the hand's x along the cabinet's y, -1 against it.
-    """
-    z = np.array([np.cos(tilt), 0.0, -np.sin(tilt)])
-    x = np.array([0.0, float(side), 0.0])
-    return np.stack([x, np.cross(z, x), z], axis=1)
-
-
-def ease(share: Array) -> Array:
-    """Return how far (0 to 1) a motion has come when `share` of its time is over, slow at ends."""
-    return np.asarray(share**3 * (10 - 15 * share + 6 * share**2))
-
-
-def _unsteadiness(count: int, size: float, rng: np.random.Generator) -> Array:
-    """Return (count, 3) slow offsets of about `size` [m] that vanish at both ends."""
-    noise = gaussian_filter1d(rng.standard_normal((count, 3)), count / 8, axis=0)
-    fade = np.sin(np.pi * np.linspace(0.0, 1.0, count))[:, None]
-    return np.asarray(noise * size / max(float(noise.std()), 1e-9) * fade)

@@ -6,8 +6,9 @@ import itertools
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
+from kalm_sim.clutter import ClutterItem
 from kalm_sim.mjcf_element import add, find, numbers
-from kalm_sim.scene import BOTTOM, TOP, CabinetParameters, ClutterItem
+from kalm_sim.tasks.cabinet import BOTTOM, TOP, CabinetParameters
 from kalm_sim.textures import cabinet_materials
 
 DRAWER_NAMES = {TOP: "top", BOTTOM: "bottom"}
@@ -143,14 +144,14 @@ def _add_handle(slide: ET.Element, drawer: int, cabinet: CabinetParameters) -> N
             box(slide, (out / 2, y, 0), (-out / 2, *half[1:]), "handle", density="1200")
         return
     flat = reach if handle.shape == "round_bar" else reach * 0.62
-    _rod(slide, (out, -flat, 0), (out, flat, 0), radius, name=bar_name, **grip)
+    rod(slide, (out, -flat, 0), (out, flat, 0), radius, name=bar_name, **grip)
     foot = reach - 2 * radius if handle.shape == "round_bar" else reach
     joint = foot if handle.shape == "round_bar" else flat
     for side in (-1, 1):
-        _rod(slide, (out, side * joint, 0), (0.0, side * foot, 0), radius * 0.85, **grip)
+        rod(slide, (out, side * joint, 0), (0.0, side * foot, 0), radius * 0.85, **grip)
 
 
-def _rod(
+def rod(
     parent: ET.Element,
     start: Iterable[float],
     end: Iterable[float],
@@ -158,6 +159,7 @@ def _rod(
     kind: str = "capsule",
     **attributes: str,
 ) -> None:
+    """Add a capsule or cylinder between two points [m] in the parent's frame."""
     add(
         parent,
         "geom",
@@ -183,14 +185,14 @@ def add_clutter(world: ET.Element, index: int, item: ClutterItem) -> None:
         half = (item.width / 2, item.depth / 2, height / 2)
         box(body, (0, 0, height / 2), half, material)
         return
-    _rod(body, (0, 0, 0), (0, 0, height), radius, "cylinder", material=material)
+    rod(body, (0, 0, 0), (0, 0, height), radius, "cylinder", material=material)
     if item.kind == "cylinder":  # a lid
         lid = height + 0.012
-        _rod(body, (0, 0, height), (0, 0, lid), radius * 0.8, "cylinder", material="lid")
+        rod(body, (0, 0, height), (0, 0, lid), radius * 0.8, "cylinder", material="lid")
         return
     inside = height + 0.0006
-    _rod(body, (0, 0, height), (0, 0, inside), radius * 0.88, "cylinder", material="dark")
+    rod(body, (0, 0, height), (0, 0, inside), radius * 0.88, "cylinder", material="dark")
     corners = [(radius, 0, 0.78), (radius + 0.024, 0, 0.7), (radius + 0.024, 0, 0.34)]
     points = [(x, y, z * height) for x, y, z in corners] + [(radius, 0, 0.24 * height)]
     for start, end in itertools.pairwise(points):
-        _rod(body, start, end, 0.006, material=material)
+        rod(body, start, end, 0.006, material=material)

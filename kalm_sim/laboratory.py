@@ -30,6 +30,7 @@ from kalm_sim.posed_scene import robot_contacts
 from kalm_sim.rendering import SceneCamera
 from kalm_sim.scene import SceneParameters, SceneTruth, draw_scene, scene_truth
 from kalm_sim.simulator import SceneSimulator
+from kalm_sim.tasks.registry import TASKS
 
 T = TypeVar("T")
 STILL_SPEED = 0.02
@@ -217,7 +218,7 @@ class Laboratory:
 
             def exchange() -> None:
                 self._demand_stillness()
-                self._simulator.carry_state(model, data)
+                self._simulator.carry_state(scene, model, data)
                 touched = [
                     pair
                     for pair in robot_contacts(model, data, depth=0.001)
@@ -263,15 +264,17 @@ class Laboratory:
             )
 
     def truth(self) -> SceneTruth:
-        """Return where cabinet, drawers and handles are now."""
+        """Return where the object and its parts are now, and how far the task is done."""
 
-        def read() -> tuple[SceneParameters, tuple[float, ...]]:
+        def read() -> tuple[SceneParameters, tuple[float, ...] | None]:
             simulator = self._simulator
-            openings = simulator.data.qpos[simulator.addresses.drawers]
-            return simulator.current, tuple(float(value) for value in openings)
+            scene = simulator.current
+            if not scene.present:
+                return scene, None
+            task = TASKS[scene.task]
+            return scene, task.read_state(simulator.model, simulator.data, scene.target)
 
-        scene, openings = self._between_steps(read)
-        return scene_truth(scene, openings)
+        return scene_truth(*self._between_steps(read))
 
     @property
     def robot_time(self) -> float:

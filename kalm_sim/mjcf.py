@@ -12,9 +12,11 @@ from franky_sim.mujoco_simulator import MujocoSimulator
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.se3 import Array, make_pose
 from kalm_sim import camera as cameras
-from kalm_sim.furniture import add_cabinet, add_clutter, add_table
-from kalm_sim.mjcf_element import add, find, numbers
-from kalm_sim.scene import LightParameters, SceneParameters
+from kalm_sim.furniture import add_clutter, add_table
+from kalm_sim.mesh import SLOTS, Mesh, block
+from kalm_sim.mjcf_element import add, color, find, numbers
+from kalm_sim.scene import Cover, LightParameters, SceneParameters
+from kalm_sim.tasks.held_cup import add_cup, cup_mesh
 from kalm_sim.textures import add_textures, paint_textures, table_material
 
 OUTSIDE_POSITION = (-0.30, -1.50, 0.98)
@@ -45,7 +47,7 @@ def compile_model(simulator: MujocoSimulator, scene: SceneParameters) -> Any:
 def add_scene(
     simulator: MujocoSimulator, scene: SceneParameters, T_ee_cam: Array | None = None
 ) -> None:
-    """Add table, cabinet, clutter, lights and cameras to a simulator with one robot."""
+    """Add table, object, clutter, lights and cameras to a simulator with one robot."""
     root, world = simulator.scene, simulator.worldbody
     _set_rendering(root)
     for light in world.findall("light"):
@@ -54,11 +56,43 @@ def add_scene(
     add_textures(find(root, "asset"), scene)
     _add_light(root, world, scene.light)
     add_table(world, table_material(scene))
-    if not scene.empty:
-        add_cabinet(world, find(root, "contact"), scene.cabinet)
+    _add_meshes(find(root, "asset"), scene)
+    if scene.shown is not None:
+        task, target = scene.shown
+        task.build(world, find(root, "contact"), target)
+    if scene.held is not None:
+        add_cup(world, scene.held)
+    if scene.cover is not None:
+        _add_cover(world, scene.cover)
     for index, item in enumerate(scene.clutter):
         add_clutter(world, index, item)
     _add_cameras(world, HandEyeSettings().T_ee_cam if T_ee_cam is None else T_ee_cam)
+
+
+def _add_meshes(asset: ET.Element, scene: SceneParameters) -> None:
+    """Fill the slots of meshes; all scenes have all of them, see `textures.add_textures`."""
+    meshes: dict[str, Mesh] = {} if scene.shown is None else scene.shown[0].meshes(scene.shown[1])
+    if scene.held is not None:
+        meshes["held"] = cup_mesh(scene.held)
+    for name in SLOTS:
+        mesh = meshes.get(name) or block(0.01, 0.01, 0.01, 8.0, 0.001)
+        vertices, faces = numbers(mesh.vertices.ravel()), " ".join(map(str, mesh.faces.ravel()))
+        add(asset, "mesh", name=name, vertex=vertices, face=faces, inertia="shell")
+
+
+def _add_cover(world: ET.Element, cover: Cover) -> None:
+    add(
+        world,
+        "geom",
+        name="cover",
+        type="box",
+        size=numbers((*cover.half, 0.0015)),
+        contype="0",
+        conaffinity="0",
+        material="matte",
+        rgba=color(cover.color),
+        **cameras.pose_attributes(cover.T_base_cover),
+    )
 
 
 def _set_rendering(root: ET.Element) -> None:

@@ -22,3 +22,8 @@ def find(element: ET.Element, path: str) -> ET.Element:
 def numbers(values: Iterable[float]) -> str:
     """Return numbers as MJCF writes them; 9 digits keep a micrometre and a microradian."""
     return " ".join(f"{float(value):.9g}" for value in values)
+
+
+def color(rgb: Iterable[float]) -> str:
+    """Return an opaque colour as MJCF writes it."""
+    return " ".join(f"{c:.6g}" for c in rgb) + " 1"

@@ -1,4 +1,4 @@
-"""A scene without physics: the arm, fingers and drawers are simply put where they shall be."""
+"""A scene without physics: arm, fingers, drawers and balls are simply put where they shall be."""
 
 from __future__ import annotations
 
@@ -11,30 +11,35 @@ import numpy as np
 from kalm_core.errors import GoalError
 from kalm_core.se3 import Array, make_pose
 from kalm_sim.camera import T_hand_ee
-from kalm_sim.furniture import drawer_joint
 from kalm_sim.mjcf import compile_scene
-from kalm_sim.scene import BOTTOM, TOP, SceneParameters
+from kalm_sim.scene import SceneParameters
+from kalm_sim.tasks.bowl import BowlParameters, balls_in_bowl
+from kalm_sim.tasks.held_cup import BALL, place_balls
+from kalm_sim.tasks.registry import TASKS
 
 ROBOT = "robot0_"
 
 
 class StateAddresses:
-    """Where arm, fingers and drawers are in the state of a compiled scene.
+    """Where arm, fingers and the object's joints are in the state of a compiled scene.
+
+    Args:
+        model: of MuJoCo.
+        task: name of the task whose joints are meant.
 
     Attributes:
-        arm, fingers, drawers: indices into `qpos`; `drawers` is empty in an empty scene.
-        arm_speed, finger_speed, drawer_speed: indices into `qvel`.
+        arm, fingers, joints: indices into `qpos`; `joints` is empty without the object.
+        arm_speed, finger_speed: indices into `qvel`.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, task: str = "drawer") -> None:
         arm = [f"{ROBOT}fr3_joint{i}" for i in range(1, 8)]
         fingers = [f"{ROBOT}finger_joint{i}" for i in (1, 2)]
-        drawers = [drawer_joint(drawer) for drawer in (TOP, BOTTOM)]
         known = {model.joint(i).name for i in range(model.njnt)}
-        drawers = [name for name in drawers if name in known]
+        joints = [name for name in TASKS[task].joints if name in known]
         self.arm, self.arm_speed = _addresses(model, arm)
         self.fingers, self.finger_speed = _addresses(model, fingers)
-        self.drawers, self.drawer_speed = _addresses(model, drawers)
+        self.joints, _ = _addresses(model, joints)
 
 
 def _addresses(model: Any, names: Sequence[str]) -> tuple[list[int], list[int]]:
@@ -58,17 +63,36 @@ class PosedScene:
         self.scene = scene
         self.model = compile_scene(scene, T_ee_cam)
         self.data: Any = mujoco.MjData(self.model)
-        self._at = StateAddresses(self.model)
+        self._at = StateAddresses(self.model, scene.task)
         self._hand = self.model.body(f"{ROBOT}hand").id
 
-    def pose(self, joints: Array, width: float = 0.065, openings: Sequence[float] = (0, 0)) -> None:
-        """Put the arm at joints (7,) [rad], fingers `width` [m] apart, drawers out [m]."""
+    def pose(
+        self, joints: Array, width: float | None = None, state: Sequence[float] | None = None
+    ) -> None:
+        """Put the arm, the fingers and the task's object where they shall be.
+
+        Args:
+            joints: (7,) of the arm [rad].
+            width: opening of the fingers [m]; None is 0.065, or that of what is held.
+            state: of the object, as in `SceneTruth`; None is that of the beginning.
+        """
         if np.shape(joints) != (7,):
             raise GoalError(f"the arm has 7 joints, got an array of shape {np.shape(joints)}")
+        scene, held = self.scene, self.scene.held
+        if width is None:
+            width = held.grasp_width if held else 0.065
+        state = TASKS[scene.task].initial_state if state is None else state
         self.data.qpos[self._at.arm] = joints
         self.data.qpos[self._at.fingers] = width / 2
-        if self._at.drawers:
-            self.data.qpos[self._at.drawers] = openings
+        if self._at.joints:
+            self.data.qpos[self._at.joints] = state
+        if held is not None:
+            mujoco.mj_kinematics(self.model, self.data)
+            poured = None
+            if isinstance(scene.target, BowlParameters) and scene.present:
+                count = round(state[0] * held.balls)
+                poured = balls_in_bowl(scene.target, held, count)
+            place_balls(self.model, self.data, held, poured)
         mujoco.mj_forward(self.model, self.data)
 
     @property
@@ -85,11 +109,16 @@ class PosedScene:
 
 
 def robot_contacts(model: Any, data: Any, depth: float = 0.0) -> list[tuple[str, str]]:
-    """Return the pairs of bodies, at least one the robot's, that overlap by `depth` [m] or more."""
+    """Return the pairs of bodies, at least one the robot's, that overlap by `depth` [m] or more.
+
+    The cup in the hand counts as the robot's; the balls in it are left out.
+    """
     pairs = set()
     for contact in data.contact[: data.ncon]:
         bodies = model.geom_bodyid[[contact.geom1, contact.geom2]]
         first, second = sorted(model.body(int(body)).name for body in bodies)
+        if first.startswith(BALL):
+            continue
         if contact.dist <= -depth and (first.startswith(ROBOT) or second.startswith(ROBOT)):
             pairs.add((first, second))
     return sorted(pairs)

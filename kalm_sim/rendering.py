@@ -13,6 +13,7 @@ from kalm_core.errors import BackendUnavailableError
 from kalm_core.rgbd import Intrinsics, RgbdFrame
 from kalm_sim.camera import OUTSIDE_CAMERA, WRIST_CAMERA, d435i_intrinsics, optical_pose
 from kalm_sim.depth_noise import DepthNoiseSettings, add_depth_noise
+from kalm_sim.mesh import SLOTS
 
 
 class _Renderer(mujoco.Renderer):  # type: ignore[misc]
@@ -25,7 +26,7 @@ class _Renderer(mujoco.Renderer):  # type: ignore[misc]
     _model: Any
 
     def exchange(self, model: Any) -> None:
-        """Render another model, with the same meshes, materials and sizes of textures."""
+        """Render another model, with as many meshes, the same materials and sizes of textures."""
         if _assets(model) != _assets(self._model):
             raise ValueError("the other model has other meshes, textures or materials")
         self._model = model
@@ -33,13 +34,16 @@ class _Renderer(mujoco.Renderer):  # type: ignore[misc]
             self._gl_context.make_current()
         for texture in range(model.ntex):
             mujoco.mjr_uploadTexture(model, self._mjr_context, texture)
+        for slot in SLOTS:  # the arm's meshes are always the same
+            mesh = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_MESH, slot)
+            mujoco.mjr_uploadMesh(model, self._mjr_context, mesh)
 
 
 def _assets(model: Any) -> list[Any]:
     """Return what a graphics context keeps of a model besides the pictures of its textures."""
     textures = ["tex_type", "tex_width", "tex_height"]
-    names = [*textures, "mesh_vertnum", "mat_texid", "mat_texrepeat", "mat_texuniform"]
-    return [getattr(model, name).tolist() for name in names]
+    names = [*textures, "mat_texid", "mat_texrepeat", "mat_texuniform"]
+    return [model.nmesh, *(getattr(model, name).tolist() for name in names)]
 
 
 class SceneCamera:
@@ -99,6 +103,22 @@ class SceneCamera:
             T_base_cam=optical_pose(data.cam_xpos[self._wrist], data.cam_xmat[self._wrist]),
             stamp=stamp,
         )
+
+    def wrist_geoms(self, data: Any) -> NDArray[np.int32]:
+        """Return (H, W) the id of the geom that each pixel of the wrist camera shows, -1 for none.
+
+        Args:
+            data: `mujoco.MjData` with the kinematics computed.
+        """
+        renderer = self._renderer
+        renderer.update_scene(data, WRIST_CAMERA)
+        renderer.enable_segmentation_rendering()
+        try:
+            shown = renderer.render()
+        finally:
+            renderer.disable_segmentation_rendering()
+        geom = int(mujoco.mjtObj.mjOBJ_GEOM)
+        return np.where(shown[..., 1] == geom, shown[..., 0], -1).astype(np.int32)
 
     def outside_image(self, data: Any) -> NDArray[np.uint8]:
         """Return the (H, W, 3) RGB image of the camera that looks on."""

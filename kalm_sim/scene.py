@@ -1,132 +1,53 @@
-"""Scenes drawn from a seed: a cabinet with two drawers on a table, clutter, light.
+"""Scenes drawn from a seed: a task's object on a table, clutter, light.
 
-The cabinet's frame has its origin on the table, in the middle below the front face; x points into
-the cabinet, y to its left, z up. Seen from the base, `yaw` = 0 faces the robot squarely.
+`draw_scene(seed)` is the cabinet with two drawers; other tasks are in `kalm_sim.tasks`. For the
+benchmarks of false finds the object can be left out, replaced by that of another task, or partly
+covered.
 """
 
 from __future__ import annotations
 
-import colorsys
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kalm_core.se3 import Array, make_pose, rotation_about_z
+from kalm_core.errors import GoalError
+from kalm_core.se3 import Array
+from kalm_sim.clutter import CLUTTER_KINDS, MOST_CLUTTER, ClutterItem, draw_clutter
+from kalm_sim.drawing import Color, draw_color, luminance, uniform
+from kalm_sim.tasks.base import INSTANCES, Instances, Task, TaskObject, expect
+from kalm_sim.tasks.bowl import CupParameters
+from kalm_sim.tasks.cabinet import (
+    BOTTOM,
+    FRONT_DISTANCE,
+    HANDLE_SHAPES,
+    TOP,
+    CabinetParameters,
+    HandleParameters,
+)
+from kalm_sim.tasks.registry import TASKS, task_named
 
-Color = tuple[float, float, float]
-HandleShape = Literal["square_bar", "round_bar", "bow"]
-HANDLE_SHAPES: tuple[HandleShape, ...] = ("square_bar", "round_bar", "bow")
+__all__ = [
+    "BOTTOM",
+    "CLUTTER_KINDS",
+    "FRONT_DISTANCE",
+    "HANDLE_SHAPES",
+    "MOST_CLUTTER",
+    "TOP",
+    "CabinetParameters",
+    "ClutterItem",
+    "Cover",
+    "HandleParameters",
+    "HandleTruth",
+    "LightParameters",
+    "SceneParameters",
+    "SceneTruth",
+    "draw_scene",
+    "luminance",
+    "scene_truth",
+]
+
 TABLE_PATTERNS = ("wood", "plain", "speckled")
-MOST_CLUTTER = 6
-CLUTTER_KINDS = ("box", "cylinder", "mug")
-TOP, BOTTOM = 0, 1
-"""Index of a drawer wherever there is one value per drawer."""
-
-FRONT_DISTANCE = (0.68, 0.80)
-"""How far the front face is from the base [m]; nearer, the arm cannot pull by 15 cm."""
-
-
-@dataclass(frozen=True)
-class HandleParameters:
-    """A horizontal handle, centred on its drawer.
-
-    Attributes:
-        shape: bar with two posts (square or round), or a bow of three segments.
-        length: along the bar [m].
-        thickness: of the bar [m].
-        standoff: from the drawer's front surface to the axis of the bar [m].
-        color: RGB in [0, 1].
-        metallic: whether it shines.
-    """
-
-    shape: HandleShape
-    length: float
-    thickness: float
-    standoff: float
-    color: Color
-    metallic: bool
-
-
-@dataclass(frozen=True)
-class CabinetParameters:
-    """The cabinet: where it stands and how it is made.
-
-    Attributes:
-        x, y: origin of its frame in the base frame [m].
-        yaw: about z, from the base frame [rad].
-        width, height, depth: outer size [m].
-        top_share: height of the top drawer as a share of both.
-        body_color, front_color: RGB in [0, 1].
-        wooden: whether the body shows a grain.
-        handle: the same on both drawers.
-        friction: of each drawer in its slide [N].
-    """
-
-    x: float
-    y: float
-    yaw: float
-    width: float
-    height: float
-    depth: float
-    top_share: float
-    body_color: Color
-    front_color: Color
-    wooden: bool
-    handle: HandleParameters
-    friction: float
-
-    @property
-    def T_base_cabinet(self) -> Array:
-        """The (4, 4) pose of the cabinet's frame in the base frame."""
-        return make_pose(np.eye(3), (self.x, self.y, 0.0)) @ rotation_about_z(self.yaw)
-
-    def drawer_span(self, drawer: int) -> tuple[float, float]:
-        """Return the lowest and highest z [m] of a drawer's front."""
-        edge, gap = 0.006, 0.006
-        middle = edge + (self.height - 2 * edge) * (1.0 - self.top_share)
-        if drawer == TOP:
-            return middle + gap / 2, self.height - edge
-        return edge, middle - gap / 2
-
-    def T_base_handle(self, drawer: int, opening: float = 0.0) -> Array:
-        """Return the (4, 4) pose of a handle: middle of its bar, axes those of the cabinet.
-
-        Args:
-            drawer: `TOP` or `BOTTOM`.
-            opening: how far the drawer is out [m].
-        """
-        low, high = self.drawer_span(drawer)
-        out = -(self.handle.standoff + opening)
-        return self.T_base_cabinet @ make_pose(np.eye(3), (out, 0.0, (low + high) / 2))
-
-
-@dataclass(frozen=True)
-class ClutterItem:
-    """Something that lies about; it does not move.
-
-    Attributes:
-        kind: "box", "cylinder" or "mug".
-        x, y, z: middle of its foot in the base frame [m].
-        yaw: about z [rad].
-        width, depth, height: outer size [m]; a cylinder's diameter is its width.
-        color: RGB in [0, 1].
-    """
-
-    kind: str
-    x: float
-    y: float
-    z: float
-    yaw: float
-    width: float
-    depth: float
-    height: float
-    color: Color
-
-    @property
-    def radius(self) -> float:
-        """Radius [m] of a circle around its foot."""
-        return float(np.hypot(self.width, self.depth) / 2)
 
 
 @dataclass(frozen=True)
@@ -148,29 +69,76 @@ class LightParameters:
 
 
 @dataclass(frozen=True)
+class Cover:
+    """A card that hides a part from one view.
+
+    Attributes:
+        T_base_cover: (4, 4) pose of its middle; the card is thin along its z.
+        half: half size along its x and y [m].
+        color: RGB in [0, 1].
+    """
+
+    T_base_cover: Array
+    half: tuple[float, float]
+    color: Color
+
+
+@dataclass(frozen=True)
 class SceneParameters:
     """All that is random in a scene.
 
     Attributes:
         seed: what it was drawn from.
-        empty: the cabinet is left out; `cabinet` then tells where it would have been.
-        cabinet, clutter, light: see there.
+        empty: the object is left out; `target` then tells where it would have been.
+        target: the object that the task is about.
+        clutter, light: see there.
         table_pattern: one of `TABLE_PATTERNS`.
         table_color: RGB in [0, 1].
+        task: name of the task.
+        instances: which instances the object was drawn from.
+        held: the cup in the hand, in scenes of pouring.
+        replacement: task and object that stand in the target's place instead of it.
+        cover: what hides a part of the object.
     """
 
     seed: int
     empty: bool
-    cabinet: CabinetParameters
+    target: TaskObject
     clutter: tuple[ClutterItem, ...]
     light: LightParameters
     table_pattern: str
     table_color: Color
+    task: str = "drawer"
+    instances: Instances = "all"
+    held: CupParameters | None = None
+    replacement: tuple[str, TaskObject] | None = None
+    cover: Cover | None = None
+
+    @property
+    def cabinet(self) -> CabinetParameters:
+        """The target of a scene of the drawer.
+
+        Raises:
+            GoalError: the scene is of another task.
+        """
+        return expect(self.target, CabinetParameters)  # type: ignore[no-any-return]
+
+    @property
+    def present(self) -> bool:
+        """Whether the target is there."""
+        return not self.empty and self.replacement is None
+
+    @property
+    def shown(self) -> tuple[Task, TaskObject] | None:
+        """What stands before the robot, with the task that it belongs to; None if nothing does."""
+        if self.replacement is not None:
+            return TASKS[self.replacement[0]], self.replacement[1]
+        return None if self.empty else (TASKS[self.task], self.target)
 
 
 @dataclass(frozen=True)
 class HandleTruth:
-    """Where a handle is.
+    """Where a drawer's handle is.
 
     Attributes:
         T_base_handle: (4, 4) middle of the bar; x into the cabinet, y along the bar, z up.
@@ -189,173 +157,116 @@ class SceneTruth:
 
     Attributes:
         seed: of the scene.
-        T_base_cabinet: (4, 4) pose of the cabinet; None in an empty scene.
-        openings: (2,) how far the top and the bottom drawer are out [m]; (0,) in an empty scene.
-        handles: of the top and the bottom drawer, at those openings; empty in an empty scene.
+        T_base_cabinet: (4, 4) pose of the cabinet; None without one.
+        openings: (2,) how far the top and the bottom drawer are out [m]; (0,) without them.
+        handles: of the top and the bottom drawer, at those openings; empty without them.
+        task: name of the task.
+        T_base_object: (4, 4) pose of the task's object; None when it is not there.
+        T_base_parts: (4, 4) poses of the part that is worked on and of others like it.
+        state: positions of the object's joints, or the share of balls in the bowl.
+        progress: how far the task is done, in the unit of `Task.measure`; 0 without the object.
+        done: whether that is enough.
     """
 
     seed: int
     T_base_cabinet: Array | None
     openings: Array
     handles: tuple[HandleTruth, ...]
+    task: str
+    T_base_object: Array | None
+    T_base_parts: tuple[Array, ...]
+    state: tuple[float, ...]
+    progress: float
+    done: bool
 
 
-def scene_truth(scene: SceneParameters, openings: tuple[float, ...] = (0.0, 0.0)) -> SceneTruth:
-    """Return the truth of a scene whose drawers are out by `openings` [m] (top, bottom)."""
-    if scene.empty:
-        return SceneTruth(scene.seed, None, np.zeros(0), ())
-    cabinet, handle = scene.cabinet, scene.cabinet.handle
-    handles = tuple(
-        HandleTruth(
-            cabinet.T_base_handle(drawer, openings[drawer]),
-            handle.length,
-            handle.thickness,
-            handle.standoff,
-        )
-        for drawer in (TOP, BOTTOM)
+def scene_truth(scene: SceneParameters, state: tuple[float, ...] | None = None) -> SceneTruth:
+    """Return the truth of a scene whose object is in a state.
+
+    Args:
+        scene: from `draw_scene`.
+        state: of the object: openings of the top and the bottom drawer [m], angle of the lever
+            [rad], or share of balls in the bowl; None is that of the beginning.
+    """
+    if not scene.present:
+        return SceneTruth(scene.seed, None, np.zeros(0), (), scene.task, None, (), (), 0.0, False)
+    task = TASKS[scene.task]
+    state = task.initial_state if state is None else tuple(state)
+    poses = task.part_poses(scene.target, state)
+    T_base_cabinet, openings, handles = None, np.zeros(0), ()
+    if isinstance(scene.target, CabinetParameters):
+        handle = scene.target.handle
+        T_base_cabinet, openings = scene.target.T_base_object, np.array(state)
+        sizes = (handle.length, handle.thickness, handle.standoff)
+        handles = tuple(HandleTruth(pose, *sizes) for pose in poses)
+    return SceneTruth(
+        scene.seed,
+        T_base_cabinet,
+        openings,
+        handles,
+        scene.task,
+        scene.target.T_base_object,
+        poses,
+        state,
+        task.progress(state),
+        task.done(state),
     )
-    return SceneTruth(scene.seed, cabinet.T_base_cabinet, np.array(openings), handles)
 
 
-def draw_scene(seed: int, empty: bool = False) -> SceneParameters:
-    """Draw a scene; the same seed gives the same scene, bit for bit.
+def draw_scene(
+    seed: int,
+    empty: bool = False,
+    task: str = "drawer",
+    instances: Instances = "all",
+    replaced: bool = False,
+) -> SceneParameters:
+    """Draw a scene; the same arguments give the same scene, bit for bit.
 
     Args:
         seed: non-negative.
-        empty: leave the cabinet out; the clutter then also covers its place.
+        empty: leave the object out; the clutter then also covers its place.
+        task: "drawer", "handle" or "pour".
+        instances: "train" for demonstrations, "unseen" for instances never seen in training,
+            which share no shape, size or colour family with them; "all" for both.
+        replaced: put the object of another task in the object's place.
+
+    Raises:
+        GoalError: there is no such task or set of instances.
     """
-    rng = np.random.default_rng([seed, 20240])
-    cabinet = _draw_cabinet(rng)
-    return SceneParameters(
+    if instances not in INSTANCES:
+        raise GoalError(f"there are no instances {instances!r}", f"choose one of {INSTANCES}")
+    chosen = task_named(task)
+    # the first scenes of the drawer were drawn from the seed alone and stay what they were
+    kind = [list(TASKS).index(task), INSTANCES.index(instances)]
+    rng = np.random.default_rng([seed, 20240, *(kind if any(kind) else [])])
+    target = chosen.draw(rng, instances)
+    scene = SceneParameters(
         seed=seed,
         empty=empty,
-        cabinet=cabinet,
-        clutter=_draw_clutter(rng, cabinet, empty),
+        target=target,
+        clutter=draw_clutter(rng, target, chosen.room, empty),
         light=LightParameters(
-            azimuth=_uniform(rng, np.radians(155), np.radians(265)),
-            elevation=_uniform(rng, np.radians(35), np.radians(60)),
-            intensity=_uniform(rng, 0.45, 0.75),
-            ambient=_uniform(rng, 0.22, 0.38),
-            warmth=_uniform(rng, 0.0, 1.0),
+            azimuth=uniform(rng, np.radians(155), np.radians(265)),
+            elevation=uniform(rng, np.radians(35), np.radians(60)),
+            intensity=uniform(rng, 0.45, 0.75),
+            ambient=uniform(rng, 0.22, 0.38),
+            warmth=uniform(rng, 0.0, 1.0),
         ),
         table_pattern=str(rng.choice(TABLE_PATTERNS)),
-        table_color=_color(rng, (0.0, 1.0), (0.03, 0.3), (0.35, 0.85)),
+        table_color=draw_color(rng, (0.0, 1.0), (0.03, 0.3), (0.35, 0.85)),
+        task=task,
+        instances=instances,
+        held=chosen.draw_held(rng, instances),
+    )
+    return (
+        _replace_target(scene, np.random.default_rng([seed, 20241, *kind])) if replaced else scene
     )
 
 
-def _uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(rng.uniform(low, high))
-
-
-def _color(
-    rng: np.random.Generator,
-    hue: tuple[float, float],
-    saturation: tuple[float, float],
-    value: tuple[float, float],
-) -> Color:
-    return colorsys.hsv_to_rgb(
-        _uniform(rng, *hue) % 1.0, _uniform(rng, *saturation), _uniform(rng, *value)
-    )
-
-
-def luminance(color: Color) -> float:
-    """Return the perceived brightness of an RGB colour, in [0, 1]."""
-    return 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
-
-
-def _draw_cabinet(rng: np.random.Generator) -> CabinetParameters:
-    wooden = bool(rng.random() < 0.5)
-    if wooden:
-        body = _color(rng, (0.06, 0.11), (0.3, 0.65), (0.4, 0.85))
-    else:
-        body = _color(rng, (0.0, 1.0), (0.0, 0.45), (0.3, 0.95))
-    same = rng.random() < 0.5
-    front = body if same else _color(rng, (0.0, 1.0), (0.0, 0.5), (0.35, 0.95))
-    return CabinetParameters(
-        x=_uniform(rng, *FRONT_DISTANCE),
-        y=_uniform(rng, -0.12, 0.12),
-        yaw=_uniform(rng, np.radians(-25), np.radians(25)),
-        width=_uniform(rng, 0.28, 0.38),
-        height=_uniform(rng, 0.24, 0.32),
-        depth=_uniform(rng, 0.24, 0.30),
-        top_share=_uniform(rng, 0.42, 0.52),
-        body_color=body,
-        front_color=front,
-        wooden=wooden,
-        handle=_draw_handle(rng, front),
-        friction=_uniform(rng, 2.0, 4.0),
-    )
-
-
-def _draw_handle(rng: np.random.Generator, front: Color) -> HandleParameters:
-    metallic = bool(rng.random() < 0.6)
-    while True:  # a handle that cannot be told from its drawer would be no handle to a person
-        if metallic:
-            color = _color(rng, (0.08, 0.15), (0.0, 0.35), (0.12, 0.9))
-        else:
-            color = _color(rng, (0.0, 1.0), (0.3, 0.9), (0.15, 0.9))
-        if abs(luminance(color) - luminance(front)) > 0.2:
-            break
-    return HandleParameters(
-        shape=HANDLE_SHAPES[int(rng.integers(len(HANDLE_SHAPES)))],
-        length=_uniform(rng, 0.08, 0.14),
-        thickness=_uniform(rng, 0.010, 0.018),
-        standoff=_uniform(rng, 0.040, 0.050),
-        color=color,
-        metallic=metallic,
-    )
-
-
-def _draw_clutter(
-    rng: np.random.Generator, cabinet: CabinetParameters, empty: bool
-) -> tuple[ClutterItem, ...]:
-    """Place items beside the cabinet and on it, clear of its front and of each other."""
-    wanted = int(rng.integers(3, MOST_CLUTTER + 1))
-    items: list[ClutterItem] = []
-    for _ in range(400):
-        if len(items) == wanted:
-            break
-        item = _draw_item(rng, cabinet, empty)
-        apart = all(
-            np.hypot(item.x - other.x, item.y - other.y) > item.radius + other.radius + 0.01
-            for other in items
-        )
-        if apart:
-            items.append(item)
-    return tuple(items)
-
-
-def _draw_item(rng: np.random.Generator, cabinet: CabinetParameters, empty: bool) -> ClutterItem:
-    kind = str(rng.choice(CLUTTER_KINDS))
-    on_top = rng.random() < 0.4
-    if kind == "box":
-        width, depth = _uniform(rng, 0.04, 0.11), _uniform(rng, 0.04, 0.09)
-        height = _uniform(rng, 0.03, 0.18)
-    elif kind == "cylinder":
-        width = depth = _uniform(rng, 0.04, 0.08)
-        height = _uniform(rng, 0.06, 0.20)
-    else:
-        width = depth = _uniform(rng, 0.07, 0.09)
-        height = _uniform(rng, 0.08, 0.11)
-    if on_top:
-        height = min(height, 0.12)
-    reach = float(np.hypot(width, depth) / 2) + (0.03 if kind == "mug" else 0.0)
-    if on_top:  # the hand's upper corner passes over the front edge
-        x = _uniform(rng, 0.10 + reach, max(0.101 + reach, cabinet.depth - reach))
-        y = _uniform(rng, -1.0, 1.0) * max(cabinet.width / 2 - reach, 0.0)
-    else:
-        x = _uniform(rng, 0.02 + reach, 0.42)
-        side = 1.0 if rng.random() < 0.5 else -1.0
-        y = side * (cabinet.width / 2 + reach + _uniform(rng, 0.03, 0.18))
-    position = cabinet.T_base_cabinet @ np.array([x, y, 0.0, 1.0])
-    return ClutterItem(
-        kind=kind,
-        x=float(position[0]),
-        y=float(position[1]),
-        z=cabinet.height if on_top and not empty else 0.0,
-        yaw=_uniform(rng, -np.pi, np.pi),
-        width=width,
-        depth=depth,
-        height=height,
-        color=_color(rng, (0.0, 1.0), (0.2, 0.85), (0.3, 0.95)),
-    )
+def _replace_target(scene: SceneParameters, rng: np.random.Generator) -> SceneParameters:
+    """Return the scene with another task's object in the place of its target."""
+    other = [name for name in TASKS if name != scene.task][int(rng.integers(len(TASKS) - 1))]
+    place = {"x": scene.target.x, "y": scene.target.y, "yaw": scene.target.yaw}
+    stranger = replace(TASKS[other].draw(rng, "all"), **place)
+    clutter = tuple(item for item in scene.clutter if item.z == 0.0)
+    return replace(scene, replacement=(other, stranger), clutter=clutter)

@@ -12,6 +12,7 @@ from kalm_core.se3 import Array
 from kalm_sim.mjcf import add_scene, compile_model, compile_scene
 from kalm_sim.posed_scene import StateAddresses
 from kalm_sim.scene import SceneParameters
+from kalm_sim.tasks.held_cup import place_balls
 
 HOME = (0.0, -0.785, 0.0, -2.356, 0.0, 1.9, 0.785)
 """Posture of the arm when the laboratory starts, (7,) [rad]."""
@@ -35,7 +36,7 @@ class SceneSimulator(MujocoSimulator):  # type: ignore[misc]
     Attributes:
         robot: what franky-sim's server drives.
         current: the scene in the simulator now.
-        addresses: where arm, fingers and drawers are in the state of the current model.
+        addresses: where arm, fingers and the object's joints are in the state of the current model.
     """
 
     def __init__(self, scene: SceneParameters, T_ee_cam: Array) -> None:
@@ -54,9 +55,10 @@ class SceneSimulator(MujocoSimulator):  # type: ignore[misc]
         """Compile the first scene and put the arm in its place (franky-sim's hook)."""
         model = compile_model(self, self.current)
         data = mujoco.MjData(model)
-        at = StateAddresses(model)
+        at = StateAddresses(model, self.current.task)
         data.qpos[at.arm] = HOME
         data.qpos[at.fingers] = self.robot.hand_width / 2
+        self._settle_held(self.current, model, data, at)
         mujoco.mj_forward(model, data)
         self._use(self.current, model, data)
 
@@ -65,22 +67,31 @@ class SceneSimulator(MujocoSimulator):  # type: ignore[misc]
         model = compile_scene(scene, self._T_ee_cam)
         return model, mujoco.MjData(model)
 
-    def carry_state(self, model: Any, data: Any) -> None:
-        """Give the new data the time, arm and fingers that the simulator has now."""
-        now, old, new = self.data, self.addresses, StateAddresses(model)
+    def carry_state(self, scene: SceneParameters, model: Any, data: Any) -> None:
+        """Give another scene's data the time, arm and fingers that the simulator has now."""
+        now, old, new = self.data, self.addresses, StateAddresses(model, scene.task)
         for a, b in ((old.arm, new.arm), (old.fingers, new.fingers)):
             data.qpos[b] = now.qpos[a]
         for a, b in ((old.arm_speed, new.arm_speed), (old.finger_speed, new.finger_speed)):
             data.qvel[b] = now.qvel[a]
             data.qfrc_applied[b] = now.qfrc_applied[a]
         data.time = now.time
+        self._settle_held(scene, model, data, new)
         mujoco.mj_forward(model, data)
+
+    @staticmethod
+    def _settle_held(scene: SceneParameters, model: Any, data: Any, at: StateAddresses) -> None:
+        """Put a cup with its balls into the hand, whose fingers give way to it."""
+        if scene.held is not None:
+            data.qpos[at.fingers] = np.maximum(data.qpos[at.fingers], scene.held.grasp_width / 2)
+            mujoco.mj_kinematics(model, data)
+            place_balls(model, data, scene.held)
 
     def exchange(self, scene: SceneParameters, model: Any, data: Any) -> None:
         """Put another scene in place. Only between two steps, in the thread that steps."""
         self._use(scene, model, data)
 
     def _use(self, scene: SceneParameters, model: Any, data: Any) -> None:
-        self.current, self.addresses = scene, StateAddresses(model)
+        self.current, self.addresses = scene, StateAddresses(model, scene.task)
         self._mj_model, self._mj_data = model, data
         self.robot._attach_to_scene(model, data, "robot0_")

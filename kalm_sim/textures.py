@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 
+from kalm_sim.clutter import MOST_CLUTTER
 from kalm_sim.mjcf_element import add
-from kalm_sim.scene import MOST_CLUTTER, CabinetParameters, SceneParameters
+from kalm_sim.tasks.cabinet import CabinetParameters
+
+if TYPE_CHECKING:
+    from kalm_sim.scene import SceneParameters
 
 SIZE = 512
+FINISHES = {"matte": 0.05, "satin": 0.3, "gloss": 0.6, "chrome": 0.95}
+"""Materials for geoms with a colour of their own, and how much they shine."""
 
 
 def add_textures(asset: ET.Element, scene: SceneParameters) -> None:
@@ -37,26 +43,42 @@ def add_textures(asset: ET.Element, scene: SceneParameters) -> None:
         width="64",
         height="384",
     )
-    cabinet, handle = scene.cabinet, scene.cabinet.handle
     _material(asset, "table_planks", (1, 1, 1), 0.15, texture="planks", texrepeat="1 1")
     _material(asset, "table_top", (1, 1, 1), 0.15, texture="top", texrepeat="3 3")
     _material(asset, "floor", (1, 1, 1), 0.05, texture="floor", texrepeat="14 14")
-    _material(asset, "body_wood", cabinet.body_color, 0.15, texture="wood")
-    _material(asset, "front_wood", cabinet.front_color, 0.2, texture="wood")
-    _material(asset, "body", cabinet.body_color, 0.15)
-    _material(asset, "front", cabinet.front_color, 0.2)
-    _material(asset, "inside", tuple(0.55 * c + 0.32 for c in cabinet.body_color), 0.0)
-    _material(asset, "handle", handle.color, 0.9 if handle.metallic else 0.3)
+    _add_cabinet_materials(asset, shown_cabinet(scene))
     _material(asset, "wall", (0.93, 0.93, 0.9), 0.0)
     _material(asset, "metal", (0.45, 0.46, 0.48), 0.6)
     _material(asset, "dark", (0.12, 0.11, 0.10), 0.1)
     _material(asset, "lid", (0.92, 0.92, 0.9), 0.3)
     _material(asset, "housing", (0.72, 0.74, 0.76), 0.6)
     _material(asset, "lens", (0.03, 0.03, 0.04), 0.9)
+    for name, shine in FINISHES.items():  # of geoms that bring their own colour
+        _material(asset, name, (1, 1, 1), shine)
     for index in range(MOST_CLUTTER):
         item = scene.clutter[index] if index < len(scene.clutter) else None
         color = item.color if item else (1.0, 1.0, 1.0)
         _material(asset, f"clutter_{index}", color, 0.1 if item and item.kind == "box" else 0.5)
+
+
+def _add_cabinet_materials(asset: ET.Element, cabinet: CabinetParameters | None) -> None:
+    white = (1.0, 1.0, 1.0)
+    body, front = (cabinet.body_color, cabinet.front_color) if cabinet else (white, white)
+    handle, shines = (cabinet.handle.color, cabinet.handle.metallic) if cabinet else (white, False)
+    _material(asset, "body_wood", body, 0.15, texture="wood")
+    _material(asset, "front_wood", front, 0.2, texture="wood")
+    _material(asset, "body", body, 0.15)
+    _material(asset, "front", front, 0.2)
+    _material(asset, "inside", tuple(0.55 * c + 0.32 for c in body), 0.0)
+    _material(asset, "handle", handle, 0.9 if shines else 0.3)
+
+
+def shown_cabinet(scene: SceneParameters) -> CabinetParameters | None:
+    """Return the cabinet that stands in a scene, or that is left out of it."""
+    for thing in (scene.shown[1] if scene.shown else None, scene.target):
+        if isinstance(thing, CabinetParameters):
+            return thing
+    return None
 
 
 def table_material(scene: SceneParameters) -> str:
@@ -97,7 +119,8 @@ def paint_textures(model: Any, scene: SceneParameters) -> None:
         _write(model, "top", speckles(rng, SIZE)[..., None] * color)
     else:
         _write(model, "top", smooth_noise(rng, SIZE, 100, 0.03)[..., None] * color)
-    if scene.cabinet.wooden:
+    cabinet = shown_cabinet(scene)
+    if cabinet is not None and cabinet.wooden:
         grain = wood_grain(rng, SIZE, planks=1)
         _write(model, "wood", np.tile(grain[..., None] * np.ones(3), (6, 1, 1)))
     tiles = smooth_noise(rng, SIZE, 8, 0.05) * 0.62
