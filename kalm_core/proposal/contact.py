@@ -12,6 +12,9 @@ from kalm_core.demonstration import Demonstration
 from kalm_core.se3 import Array, invert_pose, transform_points
 
 _HAND_REACH = (0.10, 0.12)  # half size of hand and camera mount across the fingers [m]
+_HELD_WIDTH = (0.005, 0.07)  # a constant opening between these is a hand that holds something [m]
+_BY_ITSELF = 0.3  # the tool works itself where it is slow and this close
+_HELD_REACH = 0.10  # how far what is held may work from the tool, as a cup over a bowl [m]
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,8 @@ class Contact:
 
     Attributes:
         sample: index of the motion sample.
-        position: (3,) tool position [m] in the base frame.
+        position: (3,) tool position [m] in the base frame; with something held, the middle of the
+            scene that it works on.
         distance: from there to the nearest scene point of the first image [m].
     """
 
@@ -48,7 +52,8 @@ def find_contact(demonstration: Demonstration, width: float = 0.03) -> Contact |
 
     Each motion sample is weighted by how close the tool is to the scene (Gaussian of `width` [m])
     and by how much the gripper closes around that time; when it never closes, by how slowly the
-    tool moves.
+    tool moves. A gripper that holds something all the time and does not come that close works
+    through it: its reach is longer, and where it rested before it moved is not where it works.
 
     Args:
         demonstration: the recording.
@@ -62,21 +67,41 @@ def find_contact(demonstration: Demonstration, width: float = 0.03) -> Contact |
     if len(points) == 0:
         return None
     tool = demonstration.T_base_ee[:, :3, 3]
-    distance = cKDTree(points).query(tool)[0]
-    closeness = np.exp(-((distance / width) ** 2))
-    time = demonstration.stamps
-    closing = np.maximum(-np.gradient(demonstration.gripper, time), 0.0)
-    if demonstration.gripper.max() - demonstration.gripper.min() > 0.005 and closing.max() > 0:
+    scene = cKDTree(points)
+    distance = scene.query(tool)[0]
+    activity = _activity(demonstration)
+    weight = np.exp(-((distance / width) ** 2)) * activity
+    best = int(weight.argmax())
+    if weight[best] < _BY_ITSELF and holds_something(demonstration):
+        way = np.linalg.norm(tool - tool[0], axis=1)
+        weight = np.exp(-((distance / _HELD_REACH) ** 2)) * activity * way
+        best = int(weight.argmax())
+        if distance[best] > 2 * _HELD_REACH:
+            return None
+        near = scene.query_ball_point(tool[best], distance[best] + _HELD_REACH / 2)
+        return Contact(best, np.asarray(points[near].mean(axis=0)), float(distance[best]))
+    if weight[best] < 1e-3:
+        return None
+    return Contact(best, np.asarray(tool[best]), float(distance[best]))
+
+
+def _activity(demonstration: Demonstration) -> NDArray[np.float64]:
+    """Return (T,) in [0, 1]: how much the gripper closes, or how slowly the tool moves."""
+    opening, time = demonstration.gripper, demonstration.stamps
+    closing = np.maximum(-np.gradient(opening, time), 0.0)
+    if opening.max() - opening.min() > 0.005 and closing.max() > 0:
         # The fingers touch at the end of the closing, hence the later half of the window.
         activity = np.array(
             [closing[(time > t - 0.5) & (time <= t + 0.1)].max(initial=0.0) for t in time]
         )
-        activity = activity / activity.max()
-    else:
-        speed = np.linalg.norm(np.gradient(tool, time, axis=0), axis=1)
-        activity = 1.0 / (1.0 + speed / 0.02)
-    weight = closeness * activity
-    best = int(weight.argmax())
-    if weight[best] < 1e-3:
-        return None
-    return Contact(best, np.asarray(tool[best]), float(distance[best]))
+        return np.asarray(activity / activity.max())
+    tool = demonstration.T_base_ee[:, :3, 3]
+    speed = np.linalg.norm(np.gradient(tool, time, axis=0), axis=1)
+    return np.asarray(1.0 / (1.0 + speed / 0.02))
+
+
+def holds_something(demonstration: Demonstration) -> bool:
+    """Tell whether the fingers hold something, say a cup, from beginning to end."""
+    opening = demonstration.gripper
+    constant = float(opening.max() - opening.min()) <= 0.005
+    return constant and _HELD_WIDTH[0] < float(np.median(opening)) < _HELD_WIDTH[1]

@@ -67,6 +67,29 @@ def test_contact_without_closing_is_where_the_tool_stays(cabinet):
     assert np.linalg.norm(contact.position - scene.top_handle) < 0.02
 
 
+def over_the_handle(demonstration, scene, opening):
+    """A hand that comes to rest 11 cm above the top handle; it starts at rest far from it."""
+    T = demonstration.T_base_ee.copy()
+    above = scene.top_handle + [0.0, 0.0, 0.11] + 0.02 * scene.T_base_cabinet[:3, 0]
+    away = np.clip((70 - np.arange(120)) / 40, 0.0, 1.0)[:, None]
+    T[:, :3, 3] = above + away * (0.3 * scene.T_base_cabinet[:3, 0] + [0.0, 0.0, 0.1])
+    return with_motion(demonstration, T, np.full(120, opening))
+
+
+def test_a_hand_that_holds_something_works_on_what_is_under_it(cabinet):
+    demonstration, scene = cabinet
+    contact = find_contact(over_the_handle(demonstration, scene, 0.06))
+    assert contact is not None and contact.sample >= 70
+    assert np.linalg.norm(contact.position - scene.top_handle) < 0.09
+
+
+@pytest.mark.parametrize("opening", [0.0, 0.08])
+def test_an_empty_hand_has_no_longer_reach(cabinet, opening):
+    demonstration, scene = cabinet
+    contact = find_contact(over_the_handle(demonstration, scene, opening))
+    assert contact is None or contact.distance < 0.09
+
+
 def test_the_hand_is_not_part_of_the_scene(cabinet):
     demonstration, scene = cabinet
     T = demonstration.T_base_ee.copy()
