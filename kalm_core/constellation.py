@@ -23,10 +23,13 @@ class UprightFit:
     Attributes:
         T_base_reference: (4, 4) upright motion from the reference's base frame to the scene's.
         support: mean over the keypoints of the best discounted score near the expected place.
+        lead: by how much the best motion that puts them elsewhere has less; its whole support when
+            there is none.
     """
 
     T_base_reference: Array
     support: float
+    lead: float
 
 
 def fit_upright(source: Array, target: Array, weights: Array | None = None) -> Array:
@@ -180,7 +183,7 @@ def find_upright(
     motions = propose_motions(
         reference, points, scores, peaks, tolerance=tolerance, size_change=size_change
     )
-    best: UprightFit | None = None
+    fits: list[tuple[float, Array, Array]] = []  # support, motion, middle of the keypoints
     seen: list[Array] = []
     for motion in motions:
         if len(seen) == tried:
@@ -195,12 +198,15 @@ def find_upright(
                 expected, points, tree, scores, radius=tolerance, penalty=penalty
             )
             support = float(np.maximum(value, 0.0).mean())
-            if best is None or support > best.support:
-                best = UprightFit(refined, support)
+            fits.append((support, refined, expected.mean(axis=0)))
             use = chosen >= 0
             if use.sum() < 2:
                 break
             weights = np.maximum(value[use], 1e-3) ** 4
             refined = fit_upright(reference[use], points[chosen[use]], weights)
             expected = transform_points(refined, reference)
-    return best
+    if not fits:
+        return None
+    support, motion, middle = max(fits, key=lambda item: item[0])
+    elsewhere = [s for s, _, m in fits if np.linalg.norm(m - middle) > 2 * tolerance]
+    return UprightFit(motion, support, support - max(elsewhere, default=0.0))

@@ -1,7 +1,8 @@
 """The keypoint detection function φ (section II-C): score, group consensus, Null.
 
-Added to the paper: keypoints must agree on one upright motion (`constellation`), and a score below
-what the demonstrations showed is Null, so that an empty table yields nothing.
+Added to the paper: keypoints must agree on one upright motion (`constellation`), a score below
+what the demonstrations showed is Null, so that an empty table yields nothing, and so is a match
+that is probably wrong (`confidence`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from kalm_core.confidence import Cues
 from kalm_core.constellation import best_near, find_upright
 from kalm_core.errors import BundleError, ConfigError, KeypointsNotFoundError
 from kalm_core.features import FeatureSettings, make_extractors
@@ -34,23 +36,46 @@ class CorrespondenceSettings(Settings):
     features: FeatureSettings = Field(
         default_factory=FeatureSettings, description="of the feature backends"
     )
+    rescale: bool = Field(
+        False,
+        description="stretch each cosine map of an image to 0..1 first, as the authors' code does; "
+        "the best match of an empty table then scores 1 too",
+    )
     stride: int = Field(5, ge=1, le=16, description="pixels looked at: every so many [px]")
     max_range: float = Field(1.3, ge=0.2, le=5.0, description="farthest depth looked at [m]")
-    neighbors: int = Field(8, ge=1, le=32, description="group size N'")
-    neighbor_radius: float = Field(0.02, ge=0.005, le=0.2, description="of the group, r [m]")
+    neighbors: int = Field(
+        8, ge=1, le=32, description="group size N' of the paper; the authors' code has 10"
+    )
+    neighbor_radius: float = Field(
+        0.02, ge=0.005, le=0.2, description="of the group, r of the paper; their code: 0.03 [m]"
+    )
     consensus_radius: float = Field(
         0.04, ge=0.005, le=0.2, description="how near the group's matches must be to agree [m]"
     )
     consensus_slack: float = Field(
         0.02, ge=0.0, le=1.0, description="how much worse than anywhere it may match there"
     )
-    consensus_share: float = Field(0.5, ge=0.0, le=1.0, description="share that must agree")
+    consensus_share: float = Field(
+        0.5, ge=0.0, le=1.0, description="share that must agree: the majority; 0 does not ask"
+    )
+    max_spread: float = Field(
+        0.0,
+        ge=0.0,
+        le=5.0,
+        description="a match is Null when pixels like it lie farther from it; their code: 0.1; "
+        "0 does not ask [m]",
+    )
     min_score: float = Field(0.6, ge=-1.0, le=1.0, description="below is Null in any case")
     score_margin: float = Field(
         0.16, ge=0.0, le=1.0, description="allowed below the lowest score in a demonstration"
     )
     part_margin: float = Field(
         0.09, ge=0.0, le=1.0, description="the same for the mean over all keypoints"
+    )
+    arrangement: bool = Field(
+        True,
+        description="keypoints must agree on one upright motion; false takes each by itself, as "
+        "the paper does",
     )
     tolerance: float = Field(
         0.03, ge=0.005, le=0.2, description="distance from where the others expect a keypoint [m]"
@@ -59,14 +84,24 @@ class CorrespondenceSettings(Settings):
         0.35, ge=0.0, le=1.0, description="share by which distances between keypoints may change"
     )
     distance_penalty: float = Field(
-        0.05, ge=0.0, le=1.0, description="taken from the score at the tolerance"
+        0.3, ge=0.0, le=1.0, description="taken from the score at the tolerance"
     )
     min_found: float = Field(
         0.6, ge=0.0, le=1.0, description="share of the keypoints that must be found"
     )
+    min_confidence: float = Field(
+        0.5, ge=0.0, le=1.0, description="a match that is less probably right is Null"
+    )
     verify: bool = Field(
         True, description="False takes every best match as it is (for the ablation)"
     )
+
+
+Guidance = NDArray[np.float32]
+"""(H, W) weights on the scores of an image: 1 where the part is thought to be (section II-C)."""
+
+SAME = 0.02
+"""Pixels whose score with a match is within this of the best look like it [cosine]."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +117,21 @@ class Matches:
     positions: Array
     score: Array
     agreeing: Array
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the keypoints would be in one image, before it is asked whether they are there.
+
+    Attributes:
+        rows: (K,) place of each, as a row of the view; -1 where nothing is near its place.
+        score: (K,) φ* there; where there is no place, the best anywhere.
+        cues: what tells whether it is right.
+    """
+
+    rows: NDArray[np.int64]
+    score: Array
+    cues: Cues
 
 
 class KeypointDetector:
@@ -102,15 +152,30 @@ class KeypointDetector:
         s = self.settings
         return make_view(frame, self._extractors, valid_pixels(frame, s.stride, s.max_range))
 
-    def score(self, view: FeatureView, features: dict[str, Features]) -> NDArray[np.float32]:
-        """Return (N, K) weighted cosines of N pixels with K reference features (equation 3)."""
+    def score(
+        self, view: FeatureView, features: dict[str, Features], guidance: Guidance | None = None
+    ) -> NDArray[np.float32]:
+        """Return (N, K) scores of N pixels with K reference features (equation 3).
+
+        Args:
+            view: the N pixels.
+            features: name of backend -> (K, C) unit rows.
+            guidance: weights on positive scores; None weighs nothing.
+        """
         weights = self.settings.weights
         total = sum(weights.values())
-        parts = [
-            np.float32(weight / total) * (view.features[name] @ features[name].T)
-            for name, weight in weights.items()
-        ]
-        return np.asarray(sum(parts), np.float32)
+        parts = []
+        for name, weight in weights.items():
+            cosine = view.features[name] @ features[name].T
+            if self.settings.rescale and len(cosine):
+                low = cosine.min(axis=0)
+                cosine = (cosine - low) / np.maximum(cosine.max(axis=0) - low, 1e-6)
+            parts.append(np.float32(weight / total) * cosine)
+        scores = np.asarray(sum(parts), np.float32)
+        if guidance is None:
+            return scores
+        outside = guidance[view.pixels[:, 1], view.pixels[:, 0]][:, None]
+        return np.asarray(np.where(scores > 0, scores * outside, scores), np.float32)
 
     def match(self, view: FeatureView, reference: ReferenceKeypoints) -> Matches:
         """Return the best match of each keypoint by itself and how its group agrees."""
@@ -120,7 +185,11 @@ class KeypointDetector:
         return Matches(view.points[best], scores.max(axis=0).astype(np.float64), agreeing)
 
     def detect(
-        self, frame: RgbdFrame, reference: ReferenceKeypoints, progress: Progress | None = None
+        self,
+        frame: RgbdFrame,
+        reference: ReferenceKeypoints,
+        progress: Progress | None = None,
+        guidance: Guidance | None = None,
     ) -> DetectedKeypoints:
         """Find the keypoints in an image.
 
@@ -128,6 +197,7 @@ class KeypointDetector:
             frame: the image.
             reference: the skill's keypoints.
             progress: told about the two steps, asked whether to stop.
+            guidance: where the part is thought to be; None is anywhere.
 
         Returns:
             The keypoints; those that are Null have NaN positions.
@@ -145,25 +215,51 @@ class KeypointDetector:
         progress.step("detect", 0.0, "computing features")
         view = self.view(frame)
         progress.step("detect", 0.7, "matching keypoints")
-        detected = self.detect_in(view, reference)
+        detected = self.detect_in(view, reference, guidance)
         progress.step("detect", 1.0, f"{int(detected.found.sum())} of {len(reference)} found")
         return detected
 
-    def detect_in(self, view: FeatureView, reference: ReferenceKeypoints) -> DetectedKeypoints:
+    def detect_in(
+        self,
+        view: FeatureView,
+        reference: ReferenceKeypoints,
+        guidance: Guidance | None = None,
+    ) -> DetectedKeypoints:
         """Find the keypoints in an image whose features are known; see `detect`."""
         s, count = self.settings, len(reference)
-        if len(view) == 0 or count == 0:
+        placed = self.place(view, reference, guidance)
+        if placed is None:
             return DetectedKeypoints(
                 np.full((count, 3), np.nan), np.zeros(count, bool), np.full(count, -1.0)
             )
         if not s.verify:
-            matches = self.match(view, reference)
-            return DetectedKeypoints(matches.positions, np.ones(count, bool), matches.score)
-        scores = self.score(view, reference.features)
+            return DetectedKeypoints(view.points[placed.rows], np.ones(count, bool), placed.score)
+        cues = placed.cues
+        confidence = reference.calibration.confidence(cues) * (placed.rows >= 0)
         threshold = np.maximum(reference.min_score - s.score_margin, s.min_score)
-        if count < 2:
-            chosen = scores.argmax(axis=0)
-        else:
+        found = (placed.rows >= 0) & (placed.score >= threshold)
+        if cues.part_margin < -s.part_margin:
+            found[:] = False  # a part that looks alike but lacks what was around the keypoints
+        found &= cues.agreeing >= s.consensus_share
+        found &= confidence >= s.min_confidence
+        if s.max_spread > 0:
+            found &= self._spread(view, placed.rows) <= s.max_spread
+        positions = np.where(found[:, None], view.points[placed.rows], np.nan)
+        return DetectedKeypoints(positions, found, placed.score, confidence)
+
+    def place(
+        self,
+        view: FeatureView,
+        reference: ReferenceKeypoints,
+        guidance: Guidance | None = None,
+    ) -> Placement | None:
+        """Return where the keypoints are if they are there at all; None when nothing fits."""
+        s, count = self.settings, len(reference)
+        if len(view) == 0 or count == 0:
+            return None
+        scores = self.score(view, reference.features, guidance)
+        rows, lead, residual = scores.argmax(axis=0), 0.0, np.zeros(count)
+        if s.verify and s.arrangement and count > 1:
             fit = find_upright(
                 reference.positions,
                 view.points,
@@ -174,10 +270,9 @@ class KeypointDetector:
                 penalty=s.distance_penalty,
             )
             if fit is None:
-                best = scores.max(axis=0).astype(np.float64)
-                return DetectedKeypoints(np.full((count, 3), np.nan), np.zeros(count, bool), best)
+                return None
             expected = transform_points(fit.T_base_reference, reference.positions)
-            chosen, _ = best_near(
+            rows, _ = best_near(
                 expected,
                 view.points,
                 view.tree,
@@ -185,16 +280,21 @@ class KeypointDetector:
                 radius=s.tolerance,
                 penalty=s.distance_penalty,
             )
-        score = np.where(chosen >= 0, scores[chosen, np.arange(count)], scores.max(axis=0))
-        found = (chosen >= 0) & (score >= threshold)
-        if (score - reference.min_score).mean() < -s.part_margin:
-            found[:] = False  # a part that looks alike but lacks what was around the keypoints
-        found &= self._agreeing(view, reference, chosen) >= s.consensus_share
-        positions = np.where(found[:, None], view.points[chosen], np.nan)
-        return DetectedKeypoints(positions, found, score.astype(np.float64))
+            residual = np.linalg.norm(view.points[rows] - expected, axis=1) / s.tolerance
+            lead = fit.lead
+        score = np.where(rows >= 0, scores[rows, np.arange(count)], scores.max(axis=0))
+        score = score.astype(np.float64)
+        margin = score - reference.min_score
+        agreeing = self._agreeing(view, reference, rows, guidance)
+        cues = Cues(margin, float(margin.mean()), agreeing, lead, residual)
+        return Placement(rows, score, cues)
 
     def _agreeing(
-        self, view: FeatureView, reference: ReferenceKeypoints, rows: NDArray[np.int64]
+        self,
+        view: FeatureView,
+        reference: ReferenceKeypoints,
+        rows: NDArray[np.int64],
+        guidance: Guidance | None = None,
     ) -> Array:
         """Return (K,) the share of each keypoint's group that matches near its place.
 
@@ -205,6 +305,7 @@ class KeypointDetector:
             view: the image.
             reference: the keypoints with their groups.
             rows: (K,) where each keypoint was placed, as a row of the view; -1 for nowhere.
+            guidance: see `score`.
         """
         s = self.settings
         count, group = len(reference), reference.neighbor_positions.shape[1]
@@ -212,7 +313,7 @@ class KeypointDetector:
             name: items.reshape(count * group, -1)
             for name, items in reference.neighbor_features.items()
         }
-        scores = self.score(view, flat).reshape(len(view), count, group)
+        scores = self.score(view, flat, guidance).reshape(len(view), count, group)
         needed = scores.max(axis=0) - s.consensus_slack
         share = np.zeros(count)
         places = view.points[np.maximum(rows, 0)]
@@ -221,18 +322,33 @@ class KeypointDetector:
                 share[k] = (scores[near, k].max(axis=0) >= needed[k]).mean()
         return share
 
+    def _spread(self, view: FeatureView, rows: NDArray[np.int64]) -> Array:
+        """Return (K,) distance [m] to the farthest pixel that looks like the one matched."""
+        features = {name: items[rows] for name, items in view.features.items()}
+        scores = self.score(view, features)
+        spread = np.zeros(len(rows))
+        for k, column in enumerate((scores >= scores.max(axis=0) - SAME).T):
+            distance = np.linalg.norm(view.points[column] - view.points[rows[k]], axis=1)
+            spread[k] = distance.max()
+        return spread
+
 
 def require_found(detected: DetectedKeypoints, settings: CorrespondenceSettings) -> None:
-    """Pass when enough keypoints were found.
+    """Pass when enough keypoints were found; it stands before every motion.
 
     Raises:
-        KeypointsNotFoundError: fewer than `min_found` of them are there.
+        KeypointsNotFoundError: fewer than `min_found` of them are there; the text names those that
+            have a match which is probably wrong.
     """
     found, count = int(detected.found.sum()), len(detected)
     needed = int(np.ceil(settings.min_found * count))
-    if found < max(needed, 1):
-        raise KeypointsNotFoundError(
-            f"{found} of {count} keypoints found, {needed} are needed",
-            "bring the object fully into view, half a metre from the camera, with nothing in "
-            "front of it, and try again",
-        )
+    if found >= max(needed, 1):
+        return
+    doubtful = ~detected.found & (detected.confidence > 0)
+    doubts = ", ".join(f"{k + 1} ({detected.confidence[k]:.2f})" for k in np.flatnonzero(doubtful))
+    raise KeypointsNotFoundError(
+        f"{found} of {count} keypoints found, {needed} are needed"
+        + (f"; doubtful (with the probability that the match is right): {doubts}" * bool(doubts)),
+        "bring the object fully into view, half a metre from the camera, with nothing in "
+        "front of it, and try again",
+    )

@@ -343,10 +343,7 @@ class _Search:
             return Attempt(seed, rank, len(chosen), count, reason, evidence)
         kept = _choose(candidates.positions, matches, accepted, s.keypoints)
         reference, matches_kept = subset_keypoints(candidates, kept), matches.subset(kept)
-        lowest = verifier.lowest_scores(reference, matches_kept, s.average_features)
-        if s.average_features:
-            reference = verifier.averaged(reference, matches_kept)
-        reference = replace(reference, consistency=matches_kept.consistency, min_score=lowest)
+        reference = verifier.learned(reference, matches_kept, s.average_features)
         return Distillation(
             reference_demonstration=seed,
             reference=reference,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kalm_core.confidence import Calibration
 from kalm_core.se3 import Array
 
 
@@ -21,6 +22,7 @@ class ReferenceKeypoints:
         neighbor_positions: (K, N', 3) float64 [m] positions of those neighbours.
         consistency: (K,) share of demonstrations in which each was found (Φ, equation 2).
         min_score: (K,) lowest score at which each was found in a demonstration.
+        calibration: how probable a match is right, learned from the demonstrations.
     """
 
     positions: Array
@@ -29,6 +31,7 @@ class ReferenceKeypoints:
     neighbor_positions: Array
     consistency: Array
     min_score: Array
+    calibration: Calibration = field(default_factory=Calibration.default)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -42,11 +45,18 @@ class DetectedKeypoints:
         positions: (K, 3) float64 [m] in the base frame; NaN where not found.
         found: (K,) bool; False is the paper's Null.
         score: (K,) best score φ* in [-1, 1] (equation 1), also where not found.
+        confidence: (K,) estimated probability in [0, 1] that the match is right, also where it was
+            refused; where nobody estimated it, 1 for those found and 0 for the others.
     """
 
     positions: Array
     found: NDArray[np.bool_]
     score: Array
+    confidence: Array = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        if len(self.confidence) != len(self.found):
+            object.__setattr__(self, "confidence", np.asarray(self.found, dtype=np.float64))
 
     def __len__(self) -> int:
         return len(self.positions)

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
-from kalm_core.correspondence import KeypointDetector
+from kalm_core.confidence import Calibration, calibrate
+from kalm_core.correspondence import KeypointDetector, Placement
 from kalm_core.features.extractor import Features
 from kalm_core.features.view import FeatureView
 from kalm_core.keypoints import DetectedKeypoints, ReferenceKeypoints
@@ -137,26 +139,43 @@ class Verifier:
             features[name] = np.where(norm > 1e-9, mean, own).astype(np.float32)
         return replace(reference, features=features)
 
-    def lowest_scores(
+    def learned(
         self, reference: ReferenceKeypoints, matches: CandidateMatches, average: bool
-    ) -> Array:
-        """Return (K,) the lowest score in a demonstration that the features know nothing of.
+    ) -> ReferenceKeypoints:
+        """Give the keypoints what the demonstrations teach about their features and scores.
 
-        A score against a mean that the image itself is part of would promise too much.
+        Lowest scores and confidence come from each demonstration left out in turn: a score against
+        a mean that the image itself is part of would promise too much.
+
+        Args:
+            reference: the keypoints with the seed image's features.
+            matches: of the same keypoints.
+            average: whether features become means over the demonstrations.
         """
-        lowest = np.full(len(reference), np.inf)
+        final = self.averaged(reference, matches) if average else reference
+        left_out: list[_LeftOut] = []
         for index, view in enumerate(self.views):
-            others = reference
-            if average:
-                others = self.averaged(reference, matches, left_out=index)
-            elif index == self.seed:
+            if index == self.seed and not average:
                 continue
-            detected = self.detector.detect_in(view, others)
-            here = detected.found & self._at_the_contact(
-                reference.positions, detected.positions, index
-            )
-            lowest = np.minimum(lowest, np.where(here, detected.score, np.inf))
-        return np.where(np.isfinite(lowest), lowest, self.detector.settings.min_score)
+            others = self.averaged(reference, matches, left_out=index) if average else reference
+            placed, best = self.detector.place(view, others), self.detector.place(view, final)
+            if placed is None or best is None:
+                continue
+            points = view.points[placed.rows]
+            right = (placed.rows >= 0) & (best.rows >= 0)
+            right &= self._at_the_contact(reference.positions, points, index)
+            right &= np.linalg.norm(points - view.points[best.rows], axis=1) < _SAME_PLACE
+            left_out.append(_LeftOut(placed, right))
+            elsewhere = self.detector.place(_without(view, view.points[best.rows]), others)
+            if elsewhere is not None:
+                left_out.append(_LeftOut(elsewhere, np.zeros(len(reference), bool)))
+        lowest = _lowest(left_out, self.detector.settings.min_score)
+        return replace(
+            final,
+            consistency=matches.consistency,
+            min_score=lowest,
+            calibration=_calibrated(left_out, lowest, self.detector.settings.min_score),
+        )
 
     def detected(self, reference: ReferenceKeypoints) -> tuple[DetectedKeypoints, ...]:
         """Find the keypoints in all demonstrations; a match that is not at the contact is Null."""
@@ -165,7 +184,7 @@ class Verifier:
             item = self.detector.detect_in(view, reference)
             found = item.found & self._at_the_contact(reference.positions, item.positions, index)
             positions = np.where(found[:, None], item.positions, np.nan)
-            results.append(DetectedKeypoints(positions, found, item.score))
+            results.append(DetectedKeypoints(positions, found, item.score, item.confidence))
         return tuple(results)
 
     def _at_the_contact(self, reference: Array, positions: Array, index: int) -> NDArray[np.bool_]:
@@ -176,6 +195,49 @@ class Verifier:
             return np.ones(len(positions), bool)
         a, b = _height_and_distance(reference, there), _height_and_distance(positions, here)
         return np.asarray((np.abs(a - b) <= tolerance).all(axis=1))
+
+
+@dataclass(frozen=True)
+class _LeftOut:
+    """What the other demonstrations' keypoints are placed at in one, and which of it is right."""
+
+    placed: Placement
+    right: NDArray[np.bool_]
+
+
+_SAME_PLACE = 0.02
+"""A match is right when it lies this near to where all demonstrations together put it [m]."""
+_AWAY = 0.06
+"""What is nearer to a keypoint than this is taken out when a part shall be missing [m]."""
+
+
+def _lowest(left_out: Sequence[_LeftOut], floor: float) -> Array:
+    """Return (K,) the lowest score of a right match; the floor where there is none."""
+    if not left_out:
+        return np.zeros(0)
+    scores = np.stack([np.where(item.right, item.placed.score, np.inf) for item in left_out])
+    lowest = scores.min(axis=0)
+    return np.asarray(np.maximum(np.where(np.isfinite(lowest), lowest, floor), floor))
+
+
+def _calibrated(left_out: Sequence[_LeftOut], lowest: Array, floor: float) -> Calibration:
+    """Fit the confidence; a demonstration's own scores do not count among the lowest for it."""
+    cues = []
+    for item in left_out:
+        rest = [other for other in left_out if other is not item]
+        expected = _lowest(rest, floor) if item.right.any() and rest else lowest
+        margin = item.placed.score - expected
+        cues.append(replace(item.placed.cues, margin=margin, part_margin=float(margin.mean())))
+    return calibrate(cues, [item.right for item in left_out])
+
+
+def _without(view: FeatureView, points: Array) -> FeatureView:
+    """Return the view without what is near (K, 3) points [m], as if the part were not there."""
+    far = np.ones(len(view), bool)
+    for near in view.tree.query_ball_point(points, _AWAY):
+        far[near] = False
+    features = {name: items[far] for name, items in view.features.items()}
+    return FeatureView(view.pixels[far], view.points[far], features, cKDTree(view.points[far]))
 
 
 def described(view: FeatureView, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -201,4 +263,5 @@ def subset_keypoints(reference: ReferenceKeypoints, rows: NDArray[np.int64]) -> 
         neighbor_positions=reference.neighbor_positions[rows],
         consistency=reference.consistency[rows],
         min_score=reference.min_score[rows],
+        calibration=reference.calibration,
     )
