@@ -6,7 +6,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,7 @@ from kalm_core.policy.settings import PolicySettings
 from kalm_core.policy.training import TrainingRecord, train
 from kalm_core.progress import Progress
 from kalm_core.report.perception import write_perception_report
+from kalm_core.report.skill_page import write_skill_page
 from kalm_core.se3 import Array, invert_pose
 from kalm_core.segmentation import SegmentationSettings, execution_part
 from kalm_core.settings import Settings
@@ -220,6 +221,7 @@ def _learn(
         ),
         record={
             "reference_demonstration": demonstrations[distillation.reference_demonstration].name,
+            "demonstrations": record_demonstrations(demonstrations, distillation.detected),
             **_record(distillation, training, settings, journal),
         },
     )
@@ -228,10 +230,26 @@ def _learn(
         write_perception_report(folder, demonstrations, distillation)
         draw_training(training, folder / "training.png")
         draw_trajectories(examples, policy, policy.arrangement, folder / "trajectories.png")
+        write_skill_page(folder, skill)
 
     folder = write_skill(skill, goal.root, report, goal.overwrite)
     progress.report("write", 1.0, f"the skill is in {folder}")
     return folder
+
+
+def record_demonstrations(
+    demonstrations: Sequence[Demonstration], detected: Sequence[DetectedKeypoints]
+) -> list[dict[str, Any]]:
+    """Return plain values: each demonstration's length and the keypoints found, counted from 1."""
+    return [
+        {
+            "index": index,
+            "name": item.name,
+            "seconds": round(float(item.stamps[-1]), 2),
+            "found": [int(k) + 1 for k in np.flatnonzero(keypoints.found)],
+        }
+        for index, (item, keypoints) in enumerate(zip(demonstrations, detected, strict=True))
+    ]
 
 
 def make_examples(
@@ -294,7 +312,7 @@ def _record(
     return {
         "seconds": {stage: round(value, 2) for stage, value in journal.seconds.items()},
         "left_out": dict(journal.left_out),
-        "attempts": [asdict(attempt) for attempt in distillation.attempts],
+        "attempts": [attempt.record() for attempt in distillation.attempts],
         "seed": settings.seed,
         "segmentation": settings.segmentation.model_dump(mode="json"),
         "training": {

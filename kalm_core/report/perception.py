@@ -12,6 +12,7 @@ from PIL import Image
 
 from kalm_core.demonstration import Demonstration
 from kalm_core.distillation import Distillation
+from kalm_core.report.attempts import GREEN, MASK, RED, REGION, attempt_picture, match_picture
 from kalm_core.report.overlay import (
     Picture,
     contact_sheet,
@@ -20,8 +21,6 @@ from kalm_core.report.overlay import (
     tint,
     with_caption,
 )
-
-_GREEN, _RED = (60, 220, 60), (230, 60, 50)
 
 
 def proposal_picture(
@@ -32,13 +31,13 @@ def proposal_picture(
     Candidates that were accepted are green, rejected ones red.
     """
     frame = demonstrations[distillation.reference_demonstration].initial
-    region = tint(frame.color, distillation.region.mask, (255, 200, 0), 0.5)
-    mask = tint(frame.color, distillation.mask.pixels, (40, 90, 255), 0.6)
+    region = tint(frame.color, distillation.region.mask, REGION, 0.5)
+    mask = tint(frame.color, distillation.mask.pixels, MASK, 0.6)
     accepted = distillation.candidate_accepted
     candidates = draw_points(
         frame,
         distillation.candidate_positions,
-        [_GREEN if ok else _RED for ok in accepted],
+        [GREEN if ok else RED for ok in accepted],
         [""] * len(accepted),
         3,
     )
@@ -89,10 +88,14 @@ def consistency_picture(distillation: Distillation) -> Picture:
     return np.asarray(Image.open(buffer).convert("RGB"))
 
 
+MOST_ATTEMPTS = 12
+"""Pictures of attempts that are written at most; the last ones, for one of them was taken."""
+
+
 def write_perception_report(
     folder: Path, demonstrations: Sequence[Demonstration], distillation: Distillation
 ) -> list[Path]:
-    """Write the pictures as PNG files.
+    """Write the pictures of every stage.
 
     Args:
         folder: made when missing.
@@ -100,7 +103,8 @@ def write_perception_report(
         distillation: the result.
 
     Returns:
-        The files written: `proposal.png`, `demonstrations.png`, `consistency.png`.
+        The files written: `proposal.png`, `demonstrations.png`, `consistency.png`, one
+        `attempt_NN.jpg` for each mask tried and one `matches_NN.jpg` for each demonstration.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {
@@ -108,12 +112,31 @@ def write_perception_report(
         "demonstrations.png": demonstrations_picture(demonstrations, distillation),
         "consistency.png": consistency_picture(distillation),
     }
+    first = max(0, len(distillation.attempts) - MOST_ATTEMPTS)
+    for number, attempt in enumerate(distillation.attempts[first:], first + 1):
+        drawn = attempt_picture(demonstrations, attempt, distillation.needed_consistency)
+        if drawn is not None:
+            pictures[f"attempt_{number:02d}.jpg"] = drawn
+    reference = demonstrations[distillation.reference_demonstration].initial
+    for index, (item, detected) in enumerate(
+        zip(demonstrations, distillation.detected, strict=True)
+    ):
+        pictures[f"matches_{index:02d}.jpg"] = match_picture(
+            reference,
+            item.initial,
+            distillation.reference.positions,
+            detected,
+            seen=distillation.attempts[-1].evidence,
+            index=index,
+            needed=distillation.needed_consistency,
+        )
     return [save_picture(folder / name, picture) for name, picture in pictures.items()]
 
 
 def save_picture(path: Path, picture: Picture) -> Path:
-    """Write a (H, W, 3) uint8 picture as PNG under a temporary name, then rename it."""
+    """Write a (H, W, 3) uint8 picture, PNG or JPEG by its name, under a temporary name first."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    Image.fromarray(picture).save(temporary, format="PNG")
+    kind = {".png": "PNG", ".jpg": "JPEG"}[path.suffix]
+    Image.fromarray(picture).save(temporary, format=kind, quality=88)
     temporary.replace(path)
     return path

@@ -117,6 +117,7 @@ def test_a_skill_is_learned_and_says_how(lesson, tmp_path):
     assert len(record["training"]["held_out"]) == 2
     assert record["training"]["held_out_rigid"]["grasp"] < 0.05
     assert sorted(p.name for p in (folder / "report").iterdir()) == [
+        "index.html",
         "training.png",
         "trajectories.png",
     ]

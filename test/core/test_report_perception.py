@@ -37,6 +37,8 @@ def test_the_report_is_written_as_pictures(tmp_path):
         "proposal.png",
         "demonstrations.png",
         "consistency.png",
+        *(f"attempt_{k:02d}.jpg" for k in range(1, 1 + len(distilled().attempts))),
+        *(f"matches_{k:02d}.jpg" for k in range(4)),
     ]
     for path in files:
         pixels = np.asarray(Image.open(path))
