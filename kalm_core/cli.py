@@ -9,7 +9,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from kalm_core.commands import demonstrations, detect, doctor, graph, learn, skills, topics
+from kalm_core.commands import (
+    demonstrations,
+    detect,
+    doctor,
+    graph,
+    keypoints,
+    learn,
+    report,
+    skills,
+    topics,
+)
 from kalm_core.commands.terminal import print_error
 from kalm_core.errors import CancelledError, KalmError
 
@@ -49,7 +59,21 @@ def options(
     """Learn robot skills from a few demonstrations, and use them."""
 
 
-def _add(name: str, function: Callable[..., None], example: str, passes_on: bool = False) -> None:
+keypoints_app = typer.Typer(
+    help="Look at the keypoints of a skill, and drop or add some by hand.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(keypoints_app, name="keypoints")
+
+
+def _add(
+    name: str,
+    function: Callable[..., None],
+    example: str,
+    passes_on: bool = False,
+    group: typer.Typer = app,
+) -> None:
     """Add a command with an example below its help.
 
     Args:
@@ -57,9 +81,10 @@ def _add(name: str, function: Callable[..., None], example: str, passes_on: bool
         function: what it does; its docstring is the help.
         example: one line that works.
         passes_on: whether what it does not know belongs to the module that it starts.
+        group: that it belongs to.
     """
     context = {"allow_extra_args": True, "ignore_unknown_options": True} if passes_on else {}
-    app.command(name, epilog=f"\b\nExample:\n  {example}", context_settings=context)(function)
+    group.command(name, epilog=f"\b\nExample:\n  {example}", context_settings=context)(function)
 
 
 _add("topics", topics.topics, "kalm topics")
@@ -75,6 +100,14 @@ _add(
 )
 _add("detect", detect.detect, "kalm detect skills/open_drawer demonstrations/001")
 _add("skills", skills.skills, "kalm skills skills")
+_add("report", report.report, "kalm report skills/open_drawer --open")
+_add("show", keypoints.show, "kalm keypoints show skills/open_drawer", group=keypoints_app)
+_add(
+    "edit",
+    keypoints.edit,
+    "kalm keypoints edit skills/open_drawer --drop 3 --add 312,201",
+    group=keypoints_app,
+)
 _add("doctor", doctor.doctor, "kalm doctor --json")
 _add("up", graph.up, "kalm up --sim", passes_on=True)
 _add("demo", graph.demo, "kalm demo", passes_on=True)

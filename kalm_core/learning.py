@@ -17,10 +17,10 @@ from pydantic import Field
 
 from kalm_core.bags import read_demonstration
 from kalm_core.demonstration import Demonstration
-from kalm_core.distillation import Distillation, DistillationSettings, distill
+from kalm_core.distillation import DistillationSettings, distill
 from kalm_core.errors import DemonstrationError, GoalError, KeypointsNotFoundError
 from kalm_core.hand_eye import HandEyeSettings
-from kalm_core.keypoints import DetectedKeypoints
+from kalm_core.keypoints import DetectedKeypoints, ReferenceKeypoints
 from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.base import Example
 from kalm_core.policy.evaluation import grasp_index
@@ -34,6 +34,7 @@ from kalm_core.se3 import Array, invert_pose
 from kalm_core.segmentation import SegmentationSettings, execution_part
 from kalm_core.settings import Settings
 from kalm_core.skill import Skill, Source, check_free, check_name, write_skill
+from kalm_core.vlm.transcript import FOLDER as TRANSCRIPT
 
 MIN_DEMONSTRATIONS = 3
 """Fewer say nothing about what varies."""
@@ -58,7 +59,7 @@ class LearningSettings(Settings):
 
 
 @dataclass(frozen=True)
-class _Goal:
+class Goal:
     """What is asked for, checked at once: nobody should wait minutes for an error in a name."""
 
     name: str
@@ -73,7 +74,7 @@ class _Goal:
 
 
 @dataclass
-class _Journal:
+class Journal:
     """What is written down while learning: seconds per stage, and who was left out and why."""
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -148,9 +149,9 @@ def learn_skill(  # noqa: PLR0917 - in the order in which they are used
         BundleError: the disk refused.
         CancelledError: the caller asked to stop; nothing is left behind.
     """
-    goal, journal = _Goal(name, task, Path(skills_root), overwrite), _Journal()
+    goal, journal = Goal(name, task, Path(skills_root), overwrite), Journal()
     progress = journal.follow(progress or Progress())
-    demonstrations = _read(bags, hand_eye or HandEyeSettings(), journal, progress)
+    demonstrations = read_all(bags, hand_eye or HandEyeSettings(), journal, progress)
     return _learn(goal, demonstrations, settings or LearningSettings(), journal, progress)
 
 
@@ -165,13 +166,13 @@ def learn_from_demonstrations(
     progress: Progress | None = None,
 ) -> Path:
     """Learn a skill from demonstrations in memory; otherwise as `learn_skill`."""
-    goal, journal = _Goal(name, task, Path(skills_root), overwrite), _Journal()
+    goal, journal = Goal(name, task, Path(skills_root), overwrite), Journal()
     progress = journal.follow(progress or Progress())
     return _learn(goal, demonstrations, settings or LearningSettings(), journal, progress)
 
 
-def _read(
-    bags: Sequence[Path], hand_eye: HandEyeSettings, journal: _Journal, progress: Progress
+def read_all(
+    bags: Sequence[Path], hand_eye: HandEyeSettings, journal: Journal, progress: Progress
 ) -> list[Demonstration]:
     """Read the bags that can be read; a second copy of a recording teaches nothing new."""
     demonstrations: list[Demonstration] = []
@@ -192,16 +193,74 @@ def _read(
 
 
 def _learn(
-    goal: _Goal,
+    goal: Goal,
     demonstrations: Sequence[Demonstration],
     settings: LearningSettings,
-    journal: _Journal,
+    journal: Journal,
     progress: Progress,
 ) -> Path:
     """Distill, train and write."""
     journal.require(len(demonstrations))
-    distillation = distill(demonstrations, settings.distillation, progress)
-    examples = make_examples(demonstrations, distillation.detected, settings, journal.leave_out)
+    found = distill(demonstrations, settings.distillation, progress, task=goal.task)
+
+    def draw(folder: Path) -> None:
+        write_perception_report(folder, demonstrations, found)
+        if found.transcript is not None:
+            found.transcript.write(folder.parent / TRANSCRIPT)
+
+    notes: dict[str, Any] = {"attempts": [attempt.record() for attempt in found.attempts]}
+    if found.transcript is not None:
+        notes["vlm"] = found.transcript.summary()
+    lesson = Lesson(demonstrations, found.reference_demonstration, found.reference, found.detected)
+    return teach(goal, lesson, settings, journal, progress, notes, draw)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Demonstrations with the keypoints of a skill found in them.
+
+    Attributes:
+        demonstrations: of the skill.
+        seed: index of the one that is the reference.
+        reference: the keypoints in it.
+        detected: the keypoints in the first image of each.
+    """
+
+    demonstrations: Sequence[Demonstration]
+    seed: int
+    reference: ReferenceKeypoints
+    detected: Sequence[DetectedKeypoints]
+
+
+def teach(  # noqa: PLR0917 - in the order in which they are used
+    goal: Goal,
+    lesson: Lesson,
+    settings: LearningSettings,
+    journal: Journal,
+    progress: Progress,
+    notes: dict[str, Any],
+    draw: Callable[[Path], None],
+) -> Path:
+    """Train on demonstrations whose keypoints are known, and write the skill.
+
+    Args:
+        goal: what it shall be named.
+        lesson: what is known.
+        settings: of every stage.
+        journal: of what has happened so far.
+        progress: stages "train" and "write".
+        notes: plain values for the skill's record.
+        draw: puts the perception's pictures into the folder of the report.
+
+    Returns:
+        The skill's folder.
+
+    Raises:
+        DemonstrationError: fewer than three demonstrations can teach.
+        BundleError: the disk refused.
+    """
+    demonstrations = lesson.demonstrations
+    examples = make_examples(demonstrations, lesson.detected, settings, journal.leave_out)
     journal.require(len(examples))
     policy, training = train(examples, settings.policy, settings.seed, progress)
     progress.step("write", 0.0, "writing the skill")
@@ -210,8 +269,8 @@ def _learn(
         name=goal.name,
         task=goal.task.strip(),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        reference=distillation.reference,
-        image=demonstrations[distillation.reference_demonstration].initial.color,
+        reference=lesson.reference,
+        image=demonstrations[lesson.seed].initial.color,
         perception=settings.distillation.model_dump(mode="json"),
         policy=policy,
         demonstrations=tuple(
@@ -220,14 +279,15 @@ def _learn(
             if d.name in taught
         ),
         record={
-            "reference_demonstration": demonstrations[distillation.reference_demonstration].name,
-            "demonstrations": record_demonstrations(demonstrations, distillation.detected),
-            **_record(distillation, training, settings, journal),
+            "reference_demonstration": demonstrations[lesson.seed].name,
+            "demonstrations": record_demonstrations(demonstrations, lesson.detected),
+            **notes,
+            **_record(training, settings, journal),
         },
     )
 
     def report(folder: Path) -> None:
-        write_perception_report(folder, demonstrations, distillation)
+        draw(folder)
         draw_training(training, folder / "training.png")
         draw_trajectories(examples, policy, policy.arrangement, folder / "trajectories.png")
         write_skill_page(folder, skill)
@@ -301,10 +361,7 @@ def make_examples(
 
 
 def _record(
-    distillation: Distillation,
-    training: TrainingRecord,
-    settings: LearningSettings,
-    journal: _Journal,
+    training: TrainingRecord, settings: LearningSettings, journal: Journal
 ) -> dict[str, Any]:
     """Return plain values that say how learning went, up to the writing."""
     validation = training.validation
@@ -312,7 +369,6 @@ def _record(
     return {
         "seconds": {stage: round(value, 2) for stage, value in journal.seconds.items()},
         "left_out": dict(journal.left_out),
-        "attempts": [attempt.record() for attempt in distillation.attempts],
         "seed": settings.seed,
         "segmentation": settings.segmentation.model_dump(mode="json"),
         "training": {

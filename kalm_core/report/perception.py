@@ -12,6 +12,8 @@ from PIL import Image
 
 from kalm_core.demonstration import Demonstration
 from kalm_core.distillation import Distillation
+from kalm_core.evidence import Evidence
+from kalm_core.keypoints import DetectedKeypoints, ReferenceKeypoints
 from kalm_core.report.attempts import GREEN, MASK, RED, REGION, attempt_picture, match_picture
 from kalm_core.report.overlay import (
     Picture,
@@ -54,16 +56,20 @@ def proposal_picture(
 
 
 def demonstrations_picture(
-    demonstrations: Sequence[Demonstration], distillation: Distillation
+    demonstrations: Sequence[Demonstration], seed: int, detected: Sequence[DetectedKeypoints]
 ) -> Picture:
-    """Return every demonstration's first image with the keypoints found in it."""
+    """Return every demonstration's first image with the keypoints found in it.
+
+    Args:
+        demonstrations: of a skill.
+        seed: index of the one that is the reference.
+        detected: the keypoints in each.
+    """
     pictures = []
-    for index, (item, detected) in enumerate(
-        zip(demonstrations, distillation.detected, strict=True)
-    ):
-        role = " (reference)" if index == distillation.reference_demonstration else ""
-        found = f"{int(detected.found.sum())} of {len(detected)}"
-        picture = draw_keypoints(item.initial, detected)
+    for index, (item, keypoints) in enumerate(zip(demonstrations, detected, strict=True)):
+        role = " (reference)" if index == seed else ""
+        found = f"{int(keypoints.found.sum())} of {len(keypoints)}"
+        picture = draw_keypoints(item.initial, keypoints)
         pictures.append(with_caption(picture, f"{item.name}{role}: {found} found"))
     return contact_sheet(pictures, columns=5, width=384)
 
@@ -103,13 +109,12 @@ def write_perception_report(
         distillation: the result.
 
     Returns:
-        The files written: `proposal.png`, `demonstrations.png`, `consistency.png`, one
-        `attempt_NN.jpg` for each mask tried and one `matches_NN.jpg` for each demonstration.
+        The files written: `proposal.png`, `consistency.png`, one `attempt_NN.jpg` for each mask
+        tried, and those of `write_match_pictures`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {
         "proposal.png": proposal_picture(demonstrations, distillation),
-        "demonstrations.png": demonstrations_picture(demonstrations, distillation),
         "consistency.png": consistency_picture(distillation),
     }
     first = max(0, len(distillation.attempts) - MOST_ATTEMPTS)
@@ -117,20 +122,56 @@ def write_perception_report(
         drawn = attempt_picture(demonstrations, attempt, distillation.needed_consistency)
         if drawn is not None:
             pictures[f"attempt_{number:02d}.jpg"] = drawn
-    reference = demonstrations[distillation.reference_demonstration].initial
-    for index, (item, detected) in enumerate(
-        zip(demonstrations, distillation.detected, strict=True)
-    ):
-        pictures[f"matches_{index:02d}.jpg"] = match_picture(
-            reference,
+    files = [save_picture(folder / name, picture) for name, picture in pictures.items()]
+    return files + write_match_pictures(
+        folder,
+        demonstrations,
+        distillation.reference_demonstration,
+        distillation.reference,
+        distillation.detected,
+        seen=distillation.attempts[-1].evidence,
+        needed=distillation.needed_consistency,
+    )
+
+
+def write_match_pictures(
+    folder: Path,
+    demonstrations: Sequence[Demonstration],
+    seed: int,
+    reference: ReferenceKeypoints,
+    detected: Sequence[DetectedKeypoints],
+    *,
+    seen: Evidence | None = None,
+    needed: float = 0.0,
+) -> list[Path]:
+    """Write where the keypoints are in each demonstration.
+
+    Args:
+        folder: that is there.
+        demonstrations: of a skill.
+        seed: index of the one that is the reference.
+        reference: the keypoints in it.
+        detected: the keypoints in each.
+        seen: what verification saw of all candidates; None draws the keypoints alone.
+        needed: share of the demonstrations from which a candidate is accepted.
+
+    Returns:
+        The files written: `demonstrations.png` and one `matches_NN.jpg` for each demonstration.
+    """
+    sheet = demonstrations_picture(demonstrations, seed, detected)
+    files = [save_picture(folder / "demonstrations.png", sheet)]
+    for index, (item, keypoints) in enumerate(zip(demonstrations, detected, strict=True)):
+        drawn = match_picture(
+            demonstrations[seed].initial,
             item.initial,
-            distillation.reference.positions,
-            detected,
-            seen=distillation.attempts[-1].evidence,
+            reference.positions,
+            keypoints,
+            seen=seen,
             index=index,
-            needed=distillation.needed_consistency,
+            needed=needed,
         )
-    return [save_picture(folder / name, picture) for name, picture in pictures.items()]
+        files.append(save_picture(folder / f"matches_{index:02d}.jpg", drawn))
+    return files
 
 
 def save_picture(path: Path, picture: Picture) -> Path:

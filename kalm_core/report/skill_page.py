@@ -70,8 +70,9 @@ def _summary(skill: Skill) -> Html:
     ]
     for edit in record.get("edited_keypoints", []):
         parts.append(
-            f"Edited by hand on {edit['date']}: dropped {_list(edit['dropped'])}, added "
-            f"{_list(edit['added'])}; the numbers are those before that edit."
+            f"Edited by hand on {edit['date']}: of {edit['before']} keypoints dropped "
+            f"{_list(edit['dropped'])}; added {_list([_added(item) for item in edit['added']])}. "
+            "The pictures of regions and masks are from before."
         )
     return Html("".join(element("p", part) for part in parts))
 
@@ -151,14 +152,14 @@ def _keypoints(skill: Skill) -> Html:
                 f"{reference.min_score[k]:.2f}",
             )
         )
+    example = f"kalm keypoints edit skills/{skill.name} --drop 3 --add 312,201"
     return section(
         "Keypoints",
         table(
             ("keypoint", "place in the reference [m]", "found in", "lowest score where found"), rows
         ),
-        element("p", "Drop or add one: ", element("code", f"kalm keypoints edit {skill.name} "
-                "--drop 3 --add 312,201")),
-    )  # fmt: skip
+        element("p", "Drop or add one: ", element("code", example)),
+    )
 
 
 def _policy(folder: Path, skill: Skill) -> Html:
@@ -213,6 +214,12 @@ def _making(skill: Skill) -> Html:
 def _shown(folder: Path, name: str, caption: str) -> Html:
     """Return a picture of the folder; nothing when it is not there."""
     return picture(name, caption) if (folder / name).is_file() else Html("")
+
+
+def _added(item: dict[str, Any]) -> str:
+    u, v = item["pixel"]
+    forced = ", by force" if item["forced"] else ""
+    return f"the point at {u},{v} (found in {item['found']} of {item['of']}{forced})"
 
 
 def _count(number: int, noun: str) -> str:

@@ -59,7 +59,8 @@ def found(detected):
         np.full(8, 0.8),
     )
 
-    def distill(demonstrations, settings, progress):
+    def distill(demonstrations, settings, progress, task):
+        assert task.strip()
         progress.step("propose", 0.5, "")
         progress.step("verify", 1.0, "")
         return SimpleNamespace(
@@ -67,6 +68,7 @@ def found(detected):
             reference=reference,
             detected=tuple(detected),
             attempts=(Attempt(0, 0, 50, 40, ""),),
+            transcript=None,
         )
 
     return distill

@@ -35,9 +35,9 @@ def test_the_report_is_written_as_pictures(tmp_path):
     files = write_perception_report(tmp_path / "report", DEMONSTRATIONS, distilled())
     assert [path.name for path in files] == [
         "proposal.png",
-        "demonstrations.png",
         "consistency.png",
         *(f"attempt_{k:02d}.jpg" for k in range(1, 1 + len(distilled().attempts))),
+        "demonstrations.png",
         *(f"matches_{k:02d}.jpg" for k in range(4)),
     ]
     for path in files:
