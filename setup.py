@@ -31,6 +31,7 @@ setup(
         ("share/kalm_ros", ["package.xml"]),
         ("share/kalm_ros/launch", sorted(glob("launch/*.launch.py"))),
         ("share/kalm_ros/config", sorted(glob("config/*.yaml"))),
+        ("share/kalm_ros/config/presets", sorted(glob("config/presets/*.yaml"))),
     ],
     zip_safe=False,
     entry_points={
