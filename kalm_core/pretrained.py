@@ -7,6 +7,7 @@ is missing there is downloaded once). Code that comes with weights is never run.
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -69,6 +70,8 @@ def load_pretrained(
             model = _cached_first(loader, weights, use_safetensors=True)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if not Path(weights).exists():
+            reason = "there is no such folder, and no such model could be had from the hub"
         raise BackendUnavailableError(
             f"the weights {weights!r} cannot be loaded: {reason}",
             f"set {setting} to a folder with config.json and model.safetensors, or to a name that "

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
+from kalm_core.commands.parameter_file import read_parameters
 from kalm_core.commands.terminal import output
+from kalm_core.doctor import backends
 from kalm_core.doctor.checks import CHECKS
 from kalm_core.doctor.finding import Status
 from kalm_core.doctor.run import Line, run_checks
@@ -21,11 +24,16 @@ COLUMNS = (8, 17, 7)
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON list instead of lines")] = False,
+    config: Annotated[
+        list[Path], typer.Option(help="parameter file of learner_node: try the backends as it says")
+    ] = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Tell what is there and what is missing on this machine, one line each.
 
-    The exit code is 0 unless a part that the simulator needs is missing.
+    The exit code is 0 unless a part that the simulator needs is missing. Nothing is downloaded.
     """
+    learning = read_parameters(config, "learner_node").get("learning", {})
+    backends.configure(learning.get("distillation", {}))
     lines: list[Line] = []
     section = ""
     for line in run_checks(CHECKS):

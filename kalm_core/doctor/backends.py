@@ -7,28 +7,55 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from kalm_core.doctor.finding import Finding, missing, ok
 from kalm_core.doctor.probe import once, python
 from kalm_core.errors import KalmError
 
+if TYPE_CHECKING:
+    from kalm_core.distillation import DistillationSettings
+
+
+_SETTINGS = "KALM_DOCTOR_SETTINGS"
+"""Variable that tells the building process the settings of the distillation, as JSON."""
+_configured: dict[str, Any] = {}
+
+
+def configure(distillation: dict[str, Any]) -> None:
+    """Build the backends of the perception with these settings instead of the defaults."""
+    _configured.clear()
+    _configured.update(distillation)
+
+
+def _settings() -> DistillationSettings:
+    """Return the settings that the building process was told."""
+    from kalm_core.distillation import DistillationSettings
+    from kalm_core.settings import parse_settings
+
+    values = json.loads(os.environ.get(_SETTINGS, "{}"))
+    return parse_settings(DistillationSettings, values, "kalm doctor")
+
 
 def _region(name: str) -> object:
-    from kalm_core.proposal import make_region_proposer
+    from kalm_core.proposal import VlmProposer, make_region_proposer
 
-    return make_region_proposer(name)
+    s = _settings()
+    vlm = VlmProposer(s.vlm) if name == "vlm" else None
+    return make_region_proposer(name, s.proximity, vlm)
 
 
 def _mask(name: str) -> object:
     from kalm_core.proposal import make_mask_proposer
 
-    return make_mask_proposer(name)
+    s = _settings()
+    return make_mask_proposer(name, s.geometric, s.sam)
 
 
 def _feature(name: str) -> object:
     from kalm_core.features import make_extractors
 
-    return make_extractors([name])
+    return make_extractors([name], _settings().correspondence.features)
 
 
 def _planner(name: str) -> object:
@@ -66,7 +93,8 @@ def build(name: str) -> tuple[str, str]:
 @once
 def _built() -> dict[str, tuple[str, str]]:
     """Build all backends in a new process; a crash there is the answer for all."""
-    good, text = python("from kalm_core.doctor.backends import main; main()")
+    told = {_SETTINGS: json.dumps(_configured), "HF_HUB_OFFLINE": "1"}  # to look is not to download
+    good, text = python("from kalm_core.doctor.backends import main; main()", told)
     if good:
         return {name: (problem, remedy) for name, (problem, remedy) in json.loads(text).items()}
     return dict.fromkeys(BACKENDS, (text or "the process that builds it failed", "see above"))

@@ -58,7 +58,11 @@ METHOD = (
         "mask",
         "sam",
         False,
-        lambda: backends.backend("sam", backends.wants_package("segment_anything")),
+        lambda: backends.backend(
+            "sam",
+            backends.wants_package("transformers"),
+            backends.wants_package("segment_anything"),
+        ),
     ),
     Check("features", "local", True, partial(backends.backend, "local")),
     Check("features", "fpfh", True, partial(backends.backend, "fpfh")),

@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from kalm_core.cli import app
-from kalm_core.doctor import Check, Finding, Status, machine, probe, ros, run_checks
+from kalm_core.doctor import Check, Finding, Status, backends, machine, probe, ros, run_checks
 from kalm_core.doctor.backends import BACKENDS
 from kalm_core.doctor.checks import CHECKS
 from kalm_core.doctor.finding import missing, ok
@@ -103,6 +104,19 @@ def test_the_whole_table_runs_and_tells_no_secret() -> None:
         assert found[name]["status"] == "ok", found[name]
     lacking = [line for line in lines if line["needed"] and line["status"] == "missing"]
     assert done.returncode == (1 if lacking else 0)
+
+
+def test_backends_are_tried_as_a_configuration_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = {"sam": {"weights": str(tmp_path / "none.pth")}, "vlm": {"key_variable": "NO_SUCH_KEY"}}
+    monkeypatch.setenv("KALM_DOCTOR_SETTINGS", json.dumps(told))
+    problem, remedy = backends.build("sam")
+    assert f"no checkpoint {tmp_path}/none.pth" in problem
+    assert "sam.weights" in remedy
+    assert "NO_SUCH_KEY" in "".join(backends.build("vlm"))
+    monkeypatch.setenv("KALM_DOCTOR_SETTINGS", json.dumps({"sam": {"no_such": 1}}))
+    assert "no_such" in backends.build("geometric")[0]
 
 
 def test_every_backend_of_the_table_can_be_asked() -> None:
