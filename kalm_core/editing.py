@@ -238,17 +238,26 @@ def read_sources(
     journal: Journal,
     progress: Progress,
 ) -> list[Demonstration]:
-    """Read the demonstrations that a skill was learned from.
+    """Read the demonstrations that a skill's keypoints were verified in.
+
+    These may be more than taught the motion: one that shows the part counts in any case.
+
+    Args:
+        skill: that was learned from them.
+        bags: where some of them are now, known by their folders' names.
+        hand_eye: where the camera sits.
+        journal: told of those that cannot be read.
+        progress: stage "read".
 
     Raises:
         BundleError: a bag's content is not what the skill was learned from.
     """
-    given = {path.name: path for path in bags}
-    paths = [given.get(source.name, Path(source.bag)) for source in skill.demonstrations]
+    moved = {path.name: path for path in bags}
+    wanted = {item["name"]: item for item in skill.record.get("demonstrations", [])}
+    paths = [moved.get(name, Path(item["bag"])) for name, item in wanted.items()]
     demonstrations = read_all(paths, hand_eye, journal, progress)
-    wanted = {source.name: source.sha256 for source in skill.demonstrations}
     for item in demonstrations:
-        if item.sha256 != wanted.get(item.name, item.sha256):
+        if item.sha256 != wanted[item.name]["sha256"]:
             raise BundleError(
                 f"{item.source} is not the recording that the skill was learned from",
                 "restore it, or learn the skill again",

@@ -300,11 +300,13 @@ def teach(  # noqa: PLR0917 - in the order in which they are used
 def record_demonstrations(
     demonstrations: Sequence[Demonstration], detected: Sequence[DetectedKeypoints]
 ) -> list[dict[str, Any]]:
-    """Return plain values: each demonstration's length and the keypoints found, counted from 1."""
+    """Return plain values of each demonstration: its source, length and keypoints from 1."""
     return [
         {
             "index": index,
             "name": item.name,
+            "bag": str(item.source or ""),
+            "sha256": item.sha256,
             "seconds": round(float(item.stamps[-1]), 2),
             "found": [int(k) + 1 for k in np.flatnonzero(keypoints.found)],
         }

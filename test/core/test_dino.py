@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import tiny_dino, tiny_sam
 
+from kalm_core.correspondence import CorrespondenceSettings, KeypointDetector
 from kalm_core.errors import BackendUnavailableError
 from kalm_core.features import FeatureSettings, make_extractors
 from kalm_core.features.dino import DinoFeature, DinoSettings
@@ -148,6 +149,18 @@ def test_features_are_those_of_the_place_and_not_of_the_list(frame, weights):
     assert np.allclose(
         feature.extract(frame, pixels)[order], feature.extract(frame, pixels[order]), atol=1e-6
     )
+
+
+def test_the_score_is_equation_3(frame, weights):
+    features = FeatureSettings(dino=DinoSettings(weights=weights, device="cpu", input_size=112))
+    shares = {"dino": 0.75, "fpfh": 0.25}
+    detector = KeypointDetector(
+        CorrespondenceSettings(weights=shares, features=features, stride=12)
+    )
+    view = detector.view(frame)
+    reference = {name: rows[:3] for name, rows in view.features.items()}
+    expected = sum(shares[name] * view.features[name] @ reference[name].T for name in shares)
+    assert np.allclose(detector.score(view, reference), expected, atol=1e-5)
 
 
 class _Bilinear(torch.nn.Module):

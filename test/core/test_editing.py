@@ -1,18 +1,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from distilled_cabinet import SETTINGS, demonstrations, distilled
+from recorded import Recording, write_bag
 from typer.testing import CliRunner
 
 from kalm_core import editing
+from kalm_core.bags import read_demonstration
 from kalm_core.cli import app, keypoints_app
-from kalm_core.editing import Edit, edit_keypoints, edit_skill
+from kalm_core.editing import (
+    Edit,
+    edit_keypoints,
+    edit_skill,
+    read_sources,
+    reference_index,
+)
 from kalm_core.errors import BundleError, GoalError
-from kalm_core.learning import LearningSettings, learn_from_demonstrations
+from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.keypoints import DetectedKeypoints
+from kalm_core.learning import (
+    Journal,
+    LearningSettings,
+    learn_from_demonstrations,
+    record_demonstrations,
+)
 from kalm_core.policy.settings import NetworkSettings, PolicySettings
+from kalm_core.progress import Progress
 from kalm_core.skill import load_skill
 
 DEMONSTRATIONS = [item for item, _ in demonstrations()]
@@ -116,7 +133,7 @@ def skill(root, monkeypatch):
     names = {item.name: item for item in DEMONSTRATIONS}
 
     def read(skill, bags, hand_eye, journal, progress):
-        return [names[source.name] for source in skill.demonstrations]
+        return [names[item["name"]] for item in skill.record["demonstrations"]]
 
     monkeypatch.setattr(editing, "read_sources", read)
     return root / "open_drawer"
@@ -150,6 +167,34 @@ def test_a_refused_edit_leaves_the_skill_as_it_was(skill):
         edit_skill(skill, Edit(drop=(1,), add=((10_000, 3),)))
     assert (skill / "skill.yaml").read_bytes() == before
     assert RUN.invoke(app, ["keypoints", "edit", str(skill), "--add", "here"]).exit_code == 1
+
+
+def test_the_bags_are_found_and_must_be_the_same(tmp_path):
+    for name, seconds in (("001", 2.0), ("002", 2.5)):
+        write_bag(tmp_path / "then" / name, Recording(seconds=seconds, still=0.5).messages())
+    hand_eye = HandEyeSettings()
+    read = [read_demonstration(tmp_path / "then" / n, hand_eye.T_ee_cam) for n in ("001", "002")]
+    found = [DetectedKeypoints(np.zeros((1, 3)), np.ones(1, bool), np.ones(1))] * 2
+    record = {
+        "demonstrations": record_demonstrations(read, found),
+        "reference_demonstration": "002",
+    }
+    learned = SimpleNamespace(record=record)
+
+    def sources(*bags):
+        return read_sources(learned, bags, hand_eye, Journal(), Progress())
+
+    again = sources()
+    assert [item.name for item in again] == ["001", "002"]
+    assert reference_index(learned, again) == 1
+    (tmp_path / "then" / "002").rename(tmp_path / "002")
+    assert len(sources()) == 1
+    with pytest.raises(BundleError, match=r"002 cannot be read.*--bag"):
+        reference_index(learned, sources())
+    assert len(sources(tmp_path / "002")) == 2
+    record["demonstrations"][0]["sha256"] = "other"
+    with pytest.raises(BundleError, match="001 is not the recording"):
+        sources(tmp_path / "002")
 
 
 @pytest.mark.parametrize("command", [c.name for c in keypoints_app.registered_commands])
