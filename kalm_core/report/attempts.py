@@ -13,7 +13,7 @@ from kalm_core.distillation import Attempt
 from kalm_core.evidence import Evidence
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.report.overlay import Picture, contact_sheet, keypoint_color, tint, with_caption
-from kalm_core.report.panel import WIDTH, Panel, draw_dots
+from kalm_core.report.panel import HEIGHT, WIDTH, Panel, draw_dots
 from kalm_core.rgbd import RgbdFrame
 from kalm_core.se3 import Array
 
@@ -50,6 +50,8 @@ def attempt_picture(
         draw_dots(image, panel.places(seen.positions), colors, 3)
         caption = f"{int(accepted.sum())} of {len(accepted)} candidates accepted"
         pictures.append(with_caption(np.asarray(image), caption))
+    blank = np.full((HEIGHT, WIDTH, 3), 30, np.uint8)
+    pictures += [blank] * (3 - len(pictures))  # so that all attempts have one scale
     return contact_sheet(pictures, columns=3, width=WIDTH)
 
 

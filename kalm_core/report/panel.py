@@ -46,8 +46,9 @@ class Panel:
         low, high = pixels.min(axis=0), pixels.max(axis=0)
         middle, size = (low + high) / 2, (high - low) * _MARGIN
         width = float(np.clip(max(size[0], size[1] * WIDTH / HEIGHT), _LEAST * k.width, full))
-        height = width * HEIGHT / WIDTH
-        return Panel(frame, middle[0] - width / 2, middle[1] - height / 2, WIDTH / width)
+        left = _inside(middle[0], width, k.width)
+        top = _inside(middle[1], width * HEIGHT / WIDTH, k.height)
+        return Panel(frame, left, top, WIDTH / width)
 
     def image(self, picture: Picture | None = None) -> Image.Image:
         """Return the window of the frame's colours, or of another picture of its size."""
@@ -67,6 +68,13 @@ class Panel:
         places = (self.frame.project(positions) + 0.5 - [self.left, self.top]) * self.scale
         outside = ((places < 0) | (places >= [WIDTH, HEIGHT])).any(axis=1, keepdims=True)
         return np.asarray(np.where(outside, np.nan, places))
+
+
+def _inside(middle: float, length: float, limit: int) -> float:
+    """Return where a window begins that shows as little as possible of what is no image."""
+    if length >= limit:
+        return (limit - length) / 2
+    return float(np.clip(middle - length / 2, 0.0, limit - length))
 
 
 def draw_dots(

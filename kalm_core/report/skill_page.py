@@ -65,8 +65,8 @@ def _summary(skill: Skill) -> Html:
         f"Learned {skill.created} from {_count(len(skill.demonstrations), 'demonstration')}"
         + (f" ({len(left_out)} left out)" if left_out else "")
         + (f" in {seconds:.0f} s." if seconds else "."),
-        f"{_count(len(skill.reference), 'keypoint')}, each found in {100 * consistency.min():.0f} "
-        "% of the demonstrations or more.",
+        f"{_count(len(skill.reference), 'keypoint')}; the least consistent one was found in "
+        f"{100 * consistency.min():.0f} % of the demonstrations.",
     ]
     for edit in record.get("edited_keypoints", []):
         parts.append(

@@ -36,7 +36,7 @@ DEMONSTRATIONS = [item for item, _ in demonstrations()]
 TINY = LearningSettings(
     distillation=SETTINGS,
     policy=PolicySettings(
-        network=NetworkSettings(channels=(8, 16), condition=16), steps=4, batch=4, held_out=0
+        network=NetworkSettings(channels=(8, 16), condition=16), steps=4, batch=4
     ),
 )
 RUN = CliRunner()
