@@ -362,6 +362,17 @@ def make_examples(
     return [e for e, distance in zip(examples, away, strict=True) if distance <= settings.stray]
 
 
+def _packages(settings: DistillationSettings) -> list[str]:
+    """Return the packages whose version a skill depends on."""
+    packages = ["torch", "diffusers", "numpy", "open3d"]
+    if settings.mask_backend == "sam":
+        checkpoint = settings.sam.weights.endswith(".pth")
+        packages.append("segment-anything" if checkpoint else "transformers")
+    if "dino" in settings.correspondence.weights:
+        packages.append("transformers")
+    return packages
+
+
 def _record(
     training: TrainingRecord, settings: LearningSettings, journal: Journal
 ) -> dict[str, Any]:
@@ -383,6 +394,6 @@ def _record(
         },
         "versions": {
             "python": platform.python_version(),
-            **{package: version(package) for package in ("torch", "diffusers", "numpy")},
+            **{package: version(package) for package in _packages(settings.distillation)},
         },
     }
