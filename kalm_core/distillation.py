@@ -217,9 +217,7 @@ def distill(
         seed = region.demonstration
         masks = mask_proposer.propose(demonstrations[seed].initial, region)
         if not masks:
-            attempts.append(
-                Attempt(seed, -1, 0, 0, "no part could be segmented", Evidence(region))
-            )
+            attempts.append(Attempt(seed, -1, 0, 0, "no part could be segmented", Evidence(region)))
             rejected.append(Rejection(seed, None, attempts[-1].reason))
             continue
         chosen = mask_chooser.choose(demonstrations, task, region, masks, rejected)
