@@ -35,6 +35,7 @@ from kalm_core.proposal.proximity import ProximitySettings
 from kalm_core.proposal.region import Region
 from kalm_core.proposal.sam import SamSettings
 from kalm_core.proposal.sampling import farthest_points
+from kalm_core.relevance import why_irrelevant
 from kalm_core.se3 import Array
 from kalm_core.settings import Settings
 from kalm_core.verification import (
@@ -79,6 +80,18 @@ class DistillationSettings(Settings):
         ge=0.0,
         le=1.0,
         description="a match must keep its height and distance from the contact; 0 ignores it [m]",
+    )
+    work_slack: float = Field(
+        0.03,
+        ge=0.0,
+        le=5.0,
+        description="how much farther from the tool a part may be than what the arm works on [m]",
+    )
+    work_reach: float = Field(
+        0.08,
+        ge=0.0,
+        le=5.0,
+        description="the same for half of the part: a larger one is more than the part [m]",
     )
     max_regions: int = Field(10, ge=1, le=50, description="regions tried before giving up")
     max_masks: int = Field(4, ge=1, le=50, description="masks tried in each region")
@@ -338,6 +351,10 @@ class _Search:
         needed = max(int(np.ceil(s.gamma * len(chosen))), s.keypoints)
         if count < needed:
             reason = f"{count} of {len(chosen)} points are consistent, {needed} are needed"
+            return Attempt(seed, rank, len(chosen), count, reason, evidence)
+        demonstration, contact = self.demonstrations[seed], self.contacts[seed]
+        reason = why_irrelevant(demonstration, contact, mask.pixels, s.work_slack, s.work_reach)
+        if reason:
             return Attempt(seed, rank, len(chosen), count, reason, evidence)
         kept = _choose(candidates.positions, matches, accepted, s.keypoints)
         reference, matches_kept = subset_keypoints(candidates, kept), matches.subset(kept)

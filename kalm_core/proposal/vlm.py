@@ -34,6 +34,9 @@ from kalm_core.vlm.transcript import RecordingClient, Transcript, make_client
 _LEAST_PIXELS = 50
 """A region with fewer pixels that have depth is none."""
 
+_BEHIND = 0.25
+"""What is seen in the cells farther than this behind the nearest is background [m]."""
+
 
 class VlmProposer:
     """Proposes regions and chooses masks by asking a VLM; one object does both.
@@ -156,6 +159,8 @@ class VlmProposer:
         mask = np.asarray(np.isfinite(points).all(axis=-1) & inside)
         if mask.sum() < _LEAST_PIXELS:
             return None
+        depth = demonstration.initial.depth
+        mask &= depth < np.percentile(depth[mask], 5) + _BEHIND
         region = points[mask].astype(np.float64)
         center = np.median(region, axis=0)
         reach = float(np.percentile(np.linalg.norm(region - center, axis=1), 90))
