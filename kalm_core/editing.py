@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -209,6 +209,7 @@ def edit_skill(
         *skill.record.get("edited_keypoints", []),
         _entry(edit, additions, len(skill.reference)),
     ]
+    lesson = replace(lesson, mask=skill.mask)
     return teach(goal, lesson, settings, journal, progress, notes, draw), additions
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from kalm_core.bags import read_demonstration
@@ -210,8 +211,14 @@ def _learn(
 
     notes: dict[str, Any] = {"attempts": [attempt.record() for attempt in found.attempts]}
     if found.transcript is not None:
-        notes["vlm"] = found.transcript.summary()
-    lesson = Lesson(demonstrations, found.reference_demonstration, found.reference, found.detected)
+        notes["vlm"] = {"part": found.region.description, **found.transcript.summary()}
+    lesson = Lesson(
+        demonstrations,
+        found.reference_demonstration,
+        found.reference,
+        found.detected,
+        found.mask.pixels,
+    )
     return teach(goal, lesson, settings, journal, progress, notes, draw)
 
 
@@ -224,12 +231,14 @@ class Lesson:
         seed: index of the one that is the reference.
         reference: the keypoints in it.
         detected: the keypoints in the first image of each.
+        mask: (H, W) bool, the part in the first image of the seed; None where it is not known.
     """
 
     demonstrations: Sequence[Demonstration]
     seed: int
     reference: ReferenceKeypoints
     detected: Sequence[DetectedKeypoints]
+    mask: NDArray[np.bool_] | None = None
 
 
 def teach(  # noqa: PLR0917 - in the order in which they are used
@@ -284,6 +293,7 @@ def teach(  # noqa: PLR0917 - in the order in which they are used
             **notes,
             **_record(training, settings, journal),
         },
+        mask=lesson.mask,
     )
 
     def report(folder: Path) -> None:

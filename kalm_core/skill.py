@@ -41,6 +41,8 @@ _DOCUMENT, _KEYPOINTS, _POLICY, _IMAGE = (
     "policy.safetensors",
     "reference.png",
 )
+_MASK = "mask.png"
+"""Optional: skills of earlier versions have none, and earlier versions do not miss it."""
 _RESTORE = (
     "restore the folder from a backup, or learn the skill again from the bags that its skill.yaml "
     "lists under `demonstrations`"
@@ -80,6 +82,7 @@ class Skill:
         policy: predicts trajectories from the keypoints.
         demonstrations: what it was learned from.
         record: plain values: how learning went.
+        mask: (H, W) bool, the part in the reference image; None where nobody kept it.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Skill:
     policy: Policy
     demonstrations: tuple[Source, ...]
     record: dict[str, Any] = field(default_factory=dict)
+    mask: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -188,10 +192,12 @@ def load_skill(folder: Path, features: Collection[str] | None = None) -> Skill:
             f"{folder / _POLICY} is for {len(policy)} keypoints, {_KEYPOINTS} has {len(reference)}",
             _RESTORE,
         )
-    try:
-        image = np.asarray(iio.imread(folder / _IMAGE), dtype=np.uint8)
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{folder / _IMAGE} is not an image: {error}", _RESTORE) from error
+    image = _read_image(folder / _IMAGE)
+    mask = _read_image(folder / _MASK) > 0 if _MASK in document.files else None
+    if mask is not None and mask.shape != image.shape[:2]:
+        raise BundleError(
+            f"{folder / _MASK} has shape {mask.shape}, the image {image.shape[:2]}", _RESTORE
+        )
     return Skill(
         document.name,
         document.task,
@@ -202,6 +208,7 @@ def load_skill(folder: Path, features: Collection[str] | None = None) -> Skill:
         policy,
         tuple(document.demonstrations),
         document.record,
+        mask,
     )
 
 
@@ -251,6 +258,8 @@ def _write_files(skill: Skill, folder: Path, report: Report | None) -> None:
     if report:
         report(folder / "report")
     iio.imwrite(folder / _IMAGE, skill.image)
+    if skill.mask is not None:
+        iio.imwrite(folder / _MASK, skill.mask.astype(np.uint8) * 255)
     save_file(_reference_tensors(skill.reference), folder / _KEYPOINTS)
     policy = write_policy(skill.policy, folder / _POLICY)
     document = _Document(
@@ -295,6 +304,13 @@ def _read_document(folder: Path) -> _Document:
             raise BundleError(f"{path}: {name} is not listed under `files`", _RESTORE)
     verify(folder, document.files, _RESTORE)
     return document
+
+
+def _read_image(path: Path) -> NDArray[np.uint8]:
+    try:
+        return np.asarray(iio.imread(path), dtype=np.uint8)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} is not an image: {error}", _RESTORE) from error
 
 
 def _reference_tensors(reference: ReferenceKeypoints) -> dict[str, NDArray[Any]]:

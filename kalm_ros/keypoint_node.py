@@ -19,6 +19,7 @@ from kalm_core.report import draw_keypoints
 from kalm_core.rgbd import RgbdFrame
 from kalm_core.settings import Settings, parse_settings
 from kalm_core.skill import Skill
+from kalm_core.vlm.guidance import GuidanceSettings, guide
 from kalm_interfaces.action import DetectKeypoints
 from kalm_interfaces.msg import KeypointArray
 from kalm_ros.action_server import GoalServer
@@ -41,6 +42,7 @@ class KeypointNodeSettings(Settings):
         "those under `correspondence`",
     )
     correspondence: CorrespondenceSettings = CorrespondenceSettings()
+    guidance: GuidanceSettings = GuidanceSettings()
     frame: FrameSettings = FrameSettings()
     hand_eye: HandEyeSettings = HandEyeSettings()
 
@@ -73,7 +75,8 @@ class KeypointNode(Node):
         skill = self._skills.get(goal.skill)
         detector = self._detector_of(skill)
         frame = self._frames.fresh(progress)
-        detected = detector.detect(frame, skill.reference, progress)
+        guidance = guide(skill, frame.color, self._settings.guidance, progress)
+        detected = detector.detect(frame, skill.reference, progress, guidance)
         result.keypoints = keypoints_to_ros(detected, goal.skill, frame.stamp)
         self._show(result.keypoints, detected, frame)
         require_found(detected, detector.settings)

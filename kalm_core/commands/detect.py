@@ -29,6 +29,7 @@ def detect(
     from kalm_core.correspondence import CorrespondenceSettings, KeypointDetector, require_found
     from kalm_core.report import draw_keypoints
     from kalm_core.skill import load_skill
+    from kalm_core.vlm.guidance import GuidanceSettings, guide
 
     if picture.suffix.lower() != ".png" or not picture.parent.is_dir():
         raise GoalError(f"{picture} cannot be written", "give a name that ends in .png")
@@ -40,7 +41,9 @@ def detect(
         CorrespondenceSettings, values.get("correspondence", as_learned), "correspondence"
     )
     frame = read_demonstration(bag, hand_eye.T_ee_cam).initial
-    found = KeypointDetector(settings).detect(frame, learned.reference)
+    guidance = parse_settings(GuidanceSettings, values.get("guidance", {}), "guidance")
+    weights = guide(learned, frame.color, guidance)
+    found = KeypointDetector(settings).detect(frame, learned.reference, guidance=weights)
     iio.imwrite(picture, draw_keypoints(frame, found))
     for i, (position, score) in enumerate(zip(found.positions, found.score, strict=True)):
         place = "not found" if not found.found[i] else "{:.3f} {:.3f} {:.3f} m".format(*position)

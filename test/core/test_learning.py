@@ -69,6 +69,7 @@ def found(detected):
             detected=tuple(detected),
             attempts=(Attempt(0, 0, 50, 40, ""),),
             transcript=None,
+            mask=SimpleNamespace(pixels=np.eye(6, 8, dtype=bool)),
         )
 
     return distill
@@ -104,6 +105,7 @@ def test_a_skill_is_learned_and_says_how(lesson, tmp_path):
     skill = load_skill(folder, features=["local"])
     assert folder == tmp_path / "open_drawer"
     assert skill.task == "open the top drawer"
+    assert np.array_equal(skill.mask, np.eye(6, 8, dtype=bool))
     assert [s.name for s in skill.demonstrations] == [f"demo_{i}" for i in range(6)]
     assert skill.perception == DistillationSettings().model_dump(mode="json")
     assert list(dict.fromkeys(stage for stage, _ in stages)) == [

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -269,3 +270,16 @@ def test_the_list_tells_of_every_skill(folder):
     )
     assert drawer.created == "2026-01-02T03:04:05+00:00"
     assert list_skills(folder / "nowhere") == []
+
+
+def test_the_mask_of_the_part_comes_back(tmp_path):
+    mask = np.random.default_rng(0).random((6, 8)) > 0.5
+    folder = write_skill(replace(make_skill(), mask=mask), tmp_path)
+    assert np.array_equal(load_skill(folder).mask, mask)
+    assert load_skill(write_skill(make_skill("older"), tmp_path)).mask is None
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path):
+    folder = write_skill(replace(make_skill(), mask=np.ones((3, 3), bool)), tmp_path)
+    with pytest.raises(BundleError, match=r"mask\.png has shape \(3, 3\)"):
+        load_skill(folder)
