@@ -26,8 +26,8 @@ from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.base import Example
 from kalm_core.policy.evaluation import grasp_index
 from kalm_core.policy.pictures import draw_training, draw_trajectories
+from kalm_core.policy.selection import LearnedPolicy, learn_policy
 from kalm_core.policy.settings import PolicySettings
-from kalm_core.policy.training import TrainingRecord, train
 from kalm_core.progress import Progress
 from kalm_core.report.perception import write_perception_report
 from kalm_core.report.skill_page import write_skill_page
@@ -271,7 +271,7 @@ def teach(  # noqa: PLR0917 - in the order in which they are used
     demonstrations = lesson.demonstrations
     examples = make_examples(demonstrations, lesson.detected, settings, journal.leave_out)
     journal.require(len(examples))
-    policy, training = train(examples, settings.policy, settings.seed, progress)
+    learned = learn_policy(examples, settings.policy, settings.seed, progress)
     progress.step("write", 0.0, "writing the skill")
     taught = {e.name for e in examples}
     skill = Skill(
@@ -281,7 +281,7 @@ def teach(  # noqa: PLR0917 - in the order in which they are used
         reference=lesson.reference,
         image=demonstrations[lesson.seed].initial.color,
         perception=settings.distillation.model_dump(mode="json"),
-        policy=policy,
+        policy=learned.policy,
         demonstrations=tuple(
             Source(d.name, str(d.source or ""), d.sha256)
             for d in demonstrations
@@ -291,15 +291,17 @@ def teach(  # noqa: PLR0917 - in the order in which they are used
             "reference_demonstration": demonstrations[lesson.seed].name,
             "demonstrations": record_demonstrations(demonstrations, lesson.detected),
             **notes,
-            **_record(training, settings, journal),
+            **_record(learned, settings, journal),
         },
         mask=lesson.mask,
     )
 
     def report(folder: Path) -> None:
         draw(folder)
-        draw_training(training, folder / "training.png")
-        draw_trajectories(examples, policy, policy.arrangement, folder / "trajectories.png")
+        draw_training(learned, folder / "training.png")
+        draw_trajectories(
+            examples, learned.policy, learned.arrangement, folder / "trajectories.png"
+        )
         write_skill_page(folder, skill)
 
     folder = write_skill(skill, goal.root, report, goal.overwrite)
@@ -383,24 +385,26 @@ def _packages(settings: DistillationSettings) -> list[str]:
     return packages
 
 
-def _record(
-    training: TrainingRecord, settings: LearningSettings, journal: Journal
-) -> dict[str, Any]:
+def _record(learned: LearnedPolicy, settings: LearningSettings, journal: Journal) -> dict[str, Any]:
     """Return plain values that say how learning went, up to the writing."""
-    validation = training.validation
-    every = max(1, len(training.losses) // 100)
+    comparison = learned.comparison
+    losses = learned.training.losses if learned.training else ()
+    errors = {name: error.as_dict() for name, error in comparison.errors.items()}
     return {
         "seconds": {stage: round(value, 2) for stage, value in journal.seconds.items()},
         "left_out": dict(journal.left_out),
         "seed": settings.seed,
         "segmentation": settings.segmentation.model_dump(mode="json"),
         "training": {
-            "seconds": round(training.seconds, 2),
-            "losses": [round(loss, 5) for loss in training.losses[::every]],
-            "fit": training.fit.as_dict(),
-            "held_out": list(validation.held_out) if validation else [],
-            "held_out_policy": validation.policy.as_dict() if validation else None,
-            "held_out_rigid": validation.rigid.as_dict() if validation else None,
+            "seconds": round(learned.seconds, 2),
+            "losses": [round(loss, 5) for loss in losses[:: max(1, len(losses) // 100)]],
+            "fit": learned.fit.as_dict(),
+            "chosen": comparison.chosen,
+            "reason": comparison.reason,
+            "scores": {name: round(score, 5) for name, score in comparison.scores.items()},
+            "held_out_policy": errors.get(comparison.chosen),
+            "held_out_rigid": errors.get("rigid"),
+            "held_out": errors,
         },
         "versions": {
             "python": platform.python_version(),

@@ -8,7 +8,7 @@ and its centre is the origin: a missing keypoint does not move it, a displaced o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kalm_core.errors import KeypointsNotFoundError
 from kalm_core.keypoints import DetectedKeypoints
-from kalm_core.se3 import Array, make_pose
+from kalm_core.se3 import Array, invert_pose, make_pose, transform_points
 
 MIN_KEYPOINTS = 3
 """Fewer keypoints do not say where an object is and how it is turned."""
@@ -24,7 +24,7 @@ MIN_KEYPOINTS = 3
 _ROUNDS = 12
 _WIDEST, _NARROWEST = 0.08, 0.02  # scale of the Cauchy weights, first and last round [m]
 _GATE = 0.03  # a keypoint nearer than this to its place is always believed [m]
-_GATE_RATIO = 3.0  # ... and so is one within this multiple of the median distance
+_GATE_RATIO = 3.0  # ... and so is one within this multiple of the median distance, or its spread
 _YAW_PRIOR = 1.0e-4  # evidence for the demonstrations' own yaw [m^2]; 1 cm points outweigh it
 
 
@@ -34,9 +34,12 @@ class Arrangement:
 
     Attributes:
         shape: (K, 3) float64 [m]; NaN for a keypoint that no demonstration showed.
+        spread: (K,) how far each keypoint lay from there in the demonstrations, rms [m]; None is
+            not at all.
     """
 
     shape: Array
+    spread: Array | None = None
 
     def __len__(self) -> int:
         return len(self.shape)
@@ -64,7 +67,10 @@ class Arrangement:
             # The mean yaw of the demonstrations is the arrangement's own: the prior's zero.
             cosine, sine = frames[:, 0, 0].mean(), frames[:, 1, 0].mean()
             shape = (mean - np.nanmean(mean, axis=0)) @ _turn(np.arctan2(sine, cosine)).T
-        return Arrangement(shape)
+        frames, _ = fit(shape, points)
+        squared = np.sum((_to_local(frames, points) - shape) ** 2, axis=-1)
+        count = np.isfinite(squared).sum(axis=0)
+        return Arrangement(shape, np.sqrt(np.nansum(squared, axis=0) / np.maximum(count, 1)))
 
     def locate(self, detection: DetectedKeypoints) -> tuple[Array, DetectedKeypoints]:
         """Find the arrangement among the keypoints of one scene.
@@ -77,7 +83,7 @@ class Arrangement:
         """
         points = _masked(detection)
         frames, _ = fit(self.shape, points[None])
-        fits = plausible(self.shape, frames, points[None])[0]
+        fits = plausible(self, frames, points[None])[0]
         if fits.sum() < MIN_KEYPOINTS:
             raise KeypointsNotFoundError(
                 f"{int(detection.found.sum())} of {len(self)} keypoints were found and "
@@ -87,6 +93,24 @@ class Arrangement:
         points = np.where(fits[:, None], points, np.nan)
         frame = fit(self.shape, points[None])[0][0]
         return frame, DetectedKeypoints(points, fits, detection.score)
+
+    def state(self) -> dict[str, Array]:
+        """Return everything needed to make it again, as arrays."""
+        spread = np.zeros(len(self)) if self.spread is None else self.spread
+        return {"shape": self.shape, "spread": spread}
+
+    @staticmethod
+    def from_state(tensors: Mapping[str, Array]) -> Arrangement:
+        """Make it again from what `state` returned.
+
+        Raises:
+            KeyError: an array is missing.
+        """
+        return Arrangement(tensors["shape"], tensors["spread"])
+
+    def deviation(self, T_base_object: Array, positions: Array) -> Array:
+        """Return (K, 3) how far keypoints (K, 3) lie from their usual place, its frame [m]."""
+        return transform_points(invert_pose(T_base_object), positions) - self.shape
 
 
 def fit(shape: Array, points: Array) -> tuple[Array, Array]:
@@ -113,15 +137,20 @@ def fit(shape: Array, points: Array) -> tuple[Array, Array]:
     return _weighted_fit(q, p, weights), weights
 
 
-def plausible(shape: Array, frames: Array, points: Array) -> NDArray[np.bool_]:
-    """Tell (B, K) which keypoints lie where the arrangement has them, give or take its size."""
-    distance = np.linalg.norm(_to_local(frames, points) - shape, axis=-1)
+def plausible(arrangement: Arrangement, frames: Array, points: Array) -> NDArray[np.bool_]:
+    """Tell (B, K) which keypoints lie where the arrangement has them.
+
+    Give or take the object's size, and as much as they scattered in the demonstrations.
+    """
+    distance = np.linalg.norm(_to_local(frames, points) - arrangement.shape, axis=-1)
     known = np.isfinite(distance)
     median = np.zeros(len(points))
     for i, row in enumerate(known):
         median[i] = np.median(distance[i][row]) if row.any() else 0.0
-    gate = np.maximum(_GATE, _GATE_RATIO * median)
-    return np.asarray(known & (np.where(known, distance, np.inf) <= gate[:, None]))
+    gate = np.maximum(_GATE, _GATE_RATIO * median)[:, None]
+    if arrangement.spread is not None:
+        gate = np.maximum(gate, _GATE_RATIO * arrangement.spread)
+    return np.asarray(known & (np.where(known, distance, np.inf) <= gate))
 
 
 def _weighted_fit(q: Array, p: Array, weights: Array) -> Array:

@@ -17,6 +17,7 @@ from kalm_core.policy.diffusion import denoise
 from kalm_core.policy.encoding import decode
 from kalm_core.policy.network import TrajectoryUNet
 from kalm_core.policy.normalization import Normalizer
+from kalm_core.policy.regression import TrajectoryRegression
 from kalm_core.policy.settings import PolicySettings
 from kalm_core.policy.symmetry import turned
 from kalm_core.policy.threads import torch_threads
@@ -35,7 +36,8 @@ class TrajectoryPolicy:
         network: the denoiser, with averaged weights.
         arrangement: the keypoints' usual arrangement; its place in a scene is the frame in which
             the network predicts.
-        normalizer: from network values to 48 rows in that frame.
+        normalizer: from network values to 48 rows in that frame; it expects the mean of the
+            demonstrations, bent to the keypoints, and the network adds what that leaves out.
         stamps: (48,) times of the poses [s], the mean of the demonstrations.
         other_way: share of the demonstrations that grasped with the hand turned by half.
         settings: how it was made.
@@ -64,12 +66,14 @@ class TrajectoryPolicy:
         """
         check_request(self, keypoints, count)
         T_base_object, fitting = self.arrangement.locate(keypoints)
-        told = condition(self.arrangement.shape, fitting.positions[None])
+        deviation = self.arrangement.deviation(T_base_object, fitting.positions)[None]
+        told = condition(deviation)
         with torch_threads(self.settings.threads):
             values = denoise(self.network, told.repeat(count, 1), self.settings.diffusion, seed)
         values_np = values.double().numpy()
         distance = np.linalg.norm(values_np - values_np.mean(axis=0), axis=(1, 2))
-        rows = self.normalizer.unnormalize(values_np[np.argsort(distance, kind="stable")])
+        order = np.argsort(distance, kind="stable")
+        rows = self.normalizer.unnormalize(values_np[order], deviation.repeat(count, axis=0))
         samples = [decode(r, T_base_object, self.stamps) for r in rows]
         straight = count - min(math.ceil(self.other_way * count), count - 1)
         return samples[:straight] + [turned(sample) for sample in samples[straight:]]
@@ -78,8 +82,8 @@ class TrajectoryPolicy:
         """Return weights and statistics as arrays, and the settings as plain values."""
         weights = {_WEIGHTS + k: v.numpy() for k, v in self.network.state_dict().items()}
         statistics = {
-            "shape": self.arrangement.shape,
-            "mean": self.normalizer.mean,
+            **self.arrangement.state(),
+            **self.normalizer.regression.state(),
             "scale": self.normalizer.scale,
             "stamps": self.stamps,
             "other_way": np.array([self.other_way]),
@@ -97,10 +101,10 @@ class TrajectoryPolicy:
         network = TrajectoryUNet(len(tensors["shape"]), settings.network)
         weights = {k: torch.from_numpy(v) for k, v in tensors.items() if k.startswith(_WEIGHTS)}
         network.load_state_dict({k[len(_WEIGHTS) :]: v for k, v in weights.items()})
-        normalizer = Normalizer(tensors["mean"], tensors["scale"])
+        normalizer = Normalizer(TrajectoryRegression.from_state(tensors), tensors["scale"])
         return TrajectoryPolicy(
             network.eval(),
-            Arrangement(tensors["shape"]),
+            Arrangement.from_state(tensors),
             normalizer,
             tensors["stamps"],
             float(tensors["other_way"][0]),

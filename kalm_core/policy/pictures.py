@@ -10,7 +10,7 @@ import numpy as np
 
 from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.base import Example, Policy
-from kalm_core.policy.training import TrainingRecord
+from kalm_core.policy.selection import LearnedPolicy
 from kalm_core.se3 import Array, invert_pose
 from kalm_core.segmentation import CLOSED
 
@@ -21,28 +21,32 @@ if TYPE_CHECKING:
 _VIEWS = (("from above", 0, 1, "x", "y"), ("from the side", 0, 2, "x", "z"))
 
 
-def draw_training(record: TrainingRecord, path: Path) -> None:
-    """Write the training curve, with the measured errors beside it, as PNG."""
+def draw_training(learned: LearnedPolicy, path: Path) -> None:
+    """Write the training curve, with the errors of all candidates beside it, as PNG."""
     figure = _figure(9.0, 4.0)
     axes = figure.subplots(1, 2, width_ratios=[2, 1])
-    losses = np.array(record.losses)
-    width = min(15, len(losses))
-    smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
-    axes[0].semilogy(losses, color="0.8", linewidth=0.8, label="each step")
-    axes[0].semilogy(np.arange(len(smooth)) + width - 1, smooth, label=f"mean of {width}")
-    axes[0].set(xlabel="optimiser step", ylabel="mean squared error (normalised)")
-    axes[0].set_title(f"training, {record.seconds:.0f} s")
-    axes[0].legend()
-    bars = {"fit": record.fit}
-    if record.validation:
-        bars |= {"held out": record.validation.policy, "rigid replay": record.validation.rigid}
+    if learned.training is None:
+        axes[0].set_title("no network was trained on all demonstrations")
+        axes[0].axis("off")
+    else:
+        losses = np.array(learned.training.losses)
+        width = min(15, len(losses))
+        smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
+        axes[0].semilogy(losses, color="0.8", linewidth=0.8, label="each step")
+        axes[0].semilogy(np.arange(len(smooth)) + width - 1, smooth, label=f"mean of {width}")
+        axes[0].set(xlabel="optimiser step", ylabel="mean squared error (normalised)")
+        axes[0].set_title(f"training, {learned.training.seconds:.0f} s")
+        axes[0].legend()
+    compared = {f"{k}, left out": e for k, e in learned.comparison.errors.items()}
+    bars = {f"{learned.comparison.chosen}, fit": learned.fit, **compared}
     names = ("first pose", "grasp", "all poses")
+    step = 0.9 / len(bars)
     for i, (label, e) in enumerate(bars.items()):
         values = np.array([e.first, e.grasp, e.position]) * 1e3
-        axes[1].bar(np.arange(3) + 0.27 * i, values, 0.25, label=label)
-    axes[1].set_xticks(np.arange(3) + 0.27, names)
-    axes[1].set(ylabel="median error [mm]", title="against demonstrations")
-    axes[1].legend()
+        axes[1].bar(np.arange(3) + step * i, values, 0.9 * step, label=label)
+    axes[1].set_xticks(np.arange(3) + 0.4, names)
+    axes[1].set(ylabel="median error [mm]", title=f"taken: {learned.comparison.chosen}")
+    axes[1].legend(fontsize="small")
     figure.savefig(path)
 
 

@@ -85,7 +85,7 @@ class RigidTransferPolicy:
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """Return the demonstrations as arrays; there are no settings."""
         return {
-            "shape": self.arrangement.shape,
+            **self.arrangement.state(),
             "points": self.points,
             "poses": self.poses,
             "gripper": self.gripper,
@@ -101,5 +101,5 @@ class RigidTransferPolicy:
         """
         names = ("points", "poses", "gripper", "stamps")
         return RigidTransferPolicy(
-            Arrangement(tensors["shape"]), *(tensors[name] for name in names)
+            Arrangement.from_state(tensors), *(tensors[name] for name in names)
         )

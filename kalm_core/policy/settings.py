@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from kalm_core.settings import Settings
@@ -35,7 +37,7 @@ class DiffusionSettings(Settings):
     """Noise schedule of training and steps of sampling (section II-D)."""
 
     train_steps: int = Field(100, ge=10, le=1000, description="noise levels in training")
-    sample_steps: int = Field(10, ge=1, le=100, description="denoising steps when sampling")
+    sample_steps: int = Field(5, ge=1, le=100, description="denoising steps when sampling")
 
 
 class AugmentationSettings(Settings):
@@ -54,16 +56,19 @@ class PolicySettings(Settings):
     network: NetworkSettings = NetworkSettings()
     diffusion: DiffusionSettings = DiffusionSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
-    steps: int = Field(300, ge=1, le=100_000, description="optimiser steps")
+    steps: int = Field(200, ge=1, le=100_000, description="optimiser steps")
     batch: int = Field(32, ge=1, le=1024, description="trajectories per step")
     learning_rate: float = Field(1e-3, gt=0.0, le=0.1, description="peak of the cosine schedule")
     weight_decay: float = Field(1e-4, ge=0.0, le=1.0, description="of AdamW")
     ema: float = Field(0.99, ge=0.0, lt=1.0, description="decay of the averaged weights")
     threads: int = Field(1, ge=1, le=64, description="CPU threads; more than one is not repeatable")
-    held_out: float = Field(
-        0.2,
-        ge=0.0,
-        le=0.5,
-        description="share of demonstrations that a second training leaves out to measure its "
-        "error; 0 measures nothing",
+    folds: int = Field(
+        5,
+        ge=0,
+        le=100,
+        description="groups of demonstrations that are left out in turn to compare policies; as "
+        "many as there are demonstrations is leave-one-out; 0 compares nothing",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where the network is trained; auto takes a GPU that PyTorch can use"
     )

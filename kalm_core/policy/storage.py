@@ -25,7 +25,13 @@ def _rigid(tensors: dict[str, Any], values: dict[str, Any]) -> Policy:
     return RigidTransferPolicy.from_state(tensors, values)
 
 
-KINDS = {"diffusion": _diffusion, "rigid": _rigid}
+def _regression(tensors: dict[str, Any], values: dict[str, Any]) -> Policy:
+    from kalm_core.policy.regression_policy import RegressionPolicy
+
+    return RegressionPolicy.from_state(tensors, values)
+
+
+KINDS = {"diffusion": _diffusion, "regression": _regression, "rigid": _rigid}
 """How each kind of policy is made again from its stored state."""
 
 

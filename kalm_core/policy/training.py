@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from kalm_core.errors import GoalError
+from kalm_core.errors import BackendUnavailableError, GoalError
 from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.augmentation import disturb
 from kalm_core.policy.base import Example
-from kalm_core.policy.condition import condition
+from kalm_core.policy.checkpoint import Checkpoint
+from kalm_core.policy.condition import condition, deviations
 from kalm_core.policy.diffusion import training_loss
 from kalm_core.policy.diffusion_policy import TrajectoryPolicy
 from kalm_core.policy.encoding import encode
 from kalm_core.policy.evaluation import TrajectoryErrors, median_errors
 from kalm_core.policy.network import TrajectoryUNet
 from kalm_core.policy.normalization import Normalizer
-from kalm_core.policy.rigid import RigidTransferPolicy
 from kalm_core.policy.settings import PolicySettings
 from kalm_core.policy.symmetry import to_one_way
 from kalm_core.policy.threads import torch_threads
 from kalm_core.progress import Progress
+from kalm_core.se3 import Array
 
-_MIN_FOR_HOLDING_OUT = 5
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Errors on demonstrations that a second, equal training did not see.
-
-    Attributes:
-        held_out: names of those demonstrations.
-        policy: of the diffusion policy.
-        rigid: of the most similar demonstration moved rigidly, the baseline.
-    """
-
-    held_out: tuple[str, ...]
-    policy: TrajectoryErrors
-    rigid: TrajectoryErrors
+MIN_EXAMPLES = 2
+"""One demonstration has no spread that a diffusion model could learn."""
 
 
 @dataclass(frozen=True)
@@ -52,25 +41,24 @@ class TrainingRecord:
     Attributes:
         losses: mean squared error per optimiser step, normalised units.
         fit: errors on the demonstrations that were trained on.
-        validation: None when too few demonstrations were there to hold some out.
         seconds: wall time.
     """
 
     losses: tuple[float, ...]
     fit: TrajectoryErrors
-    validation: Validation | None
     seconds: float
 
 
 @dataclass(frozen=True)
-class _Share:
+class Share:
     """The part of the stage "train" that one of its trainings reports, from `start` to `end`."""
 
     progress: Progress
-    start: float
-    end: float
+    start: float = 0.0
+    end: float = 1.0
 
     def step(self, step: int, steps: int, loss: float) -> None:
+        """Report one optimiser step; raises `CancelledError`."""
         done = self.start + (self.end - self.start) * step / steps
         self.progress.step("train", done, f"step {step} of {steps}, loss {loss:.4f}")
 
@@ -79,98 +67,145 @@ def train(
     examples: Sequence[Example],
     settings: PolicySettings | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    share: Share | None = None,
+    folder: Path | None = None,
 ) -> tuple[TrajectoryPolicy, TrainingRecord]:
-    """Train a policy, and measure a second one on demonstrations that it did not see.
+    """Train one diffusion policy on all examples.
 
     Args:
-        examples: demonstrations of one skill, three or more.
+        examples: demonstrations of one skill, two or more.
         settings: sizes and lengths; None takes the defaults.
-        seed: with one thread, the same seed and examples give the same weights.
-        progress: stage "train".
+        seed: with one thread, the same seed and examples give the same weights, also when the
+            training was interrupted and resumed.
+        share: of the stage "train" that is reported.
+        folder: for a checkpoint, from which an interrupted training goes on, and for the scalars
+            that TensorBoard shows; None keeps neither.
 
     Raises:
         KeypointsNotFoundError: an example has fewer than three keypoints that fit together.
-        GoalError: fewer than three examples.
+        GoalError: fewer than two examples.
+        BundleError: the checkpoint in the folder is of another training.
+        BackendUnavailableError: the device is not there, or TensorBoard is not installed.
         CancelledError: the caller asked to stop.
     """
-    settings, progress = settings or PolicySettings(), progress or Progress()
-    if len(examples) < 3:
-        raise GoalError(f"a policy needs 3 demonstrations or more, got {len(examples)}")
+    settings, share = settings or PolicySettings(), share or Share(Progress())
+    if len(examples) < MIN_EXAMPLES:
+        raise GoalError(
+            f"a diffusion policy needs {MIN_EXAMPLES} demonstrations or more, got {len(examples)}"
+        )
     start = time.perf_counter()
-    out = round(settings.held_out * len(examples)) if len(examples) >= _MIN_FOR_HOLDING_OUT else 0
-    with torch_threads(settings.threads):
-        validation = None
-        if out:
-            first_half = _Share(progress, 0.0, 0.5)
-            validation = _validate(examples, out, settings, seed, first_half)
-        share = _Share(progress, 0.5 if out else 0.0, 1.0)
-        policy, losses = _fit(examples, settings, seed, share)
-        fitted = median_errors(policy, examples)
-    seconds = time.perf_counter() - start
-    return policy, TrainingRecord(tuple(losses), fitted, validation, seconds)
-
-
-def _validate(
-    examples: Sequence[Example],
-    out: int,
-    settings: PolicySettings,
-    seed: int,
-    share: _Share,
-) -> Validation:
-    """Train without `out` demonstrations drawn by the seed, and measure on them."""
-    chosen = set(np.random.default_rng(seed).permutation(len(examples))[:out].tolist())
-    seen = [e for i, e in enumerate(examples) if i not in chosen]
-    unseen = [e for i, e in enumerate(examples) if i in chosen]
-    policy, _ = _fit(seen, settings, seed, share)
-    rigid = RigidTransferPolicy.from_examples(seen, policy.arrangement)
-    return Validation(
-        tuple(e.name for e in unseen), median_errors(policy, unseen), median_errors(rigid, unseen)
-    )
-
-
-def _fit(
-    examples: Sequence[Example],
-    settings: PolicySettings,
-    seed: int,
-    share: _Share,
-) -> tuple[TrajectoryPolicy, list[float]]:
-    """Train one policy on all examples."""
-    arrangement = Arrangement.from_demonstrations([e.keypoints for e in examples])
-    located = [arrangement.locate(e.keypoints) for e in examples]
-    points = np.stack([fitting.positions for _, fitting in located])
-    frames = [frame for frame, _ in located]
-    examples, other_way = to_one_way(examples, frames)
-    rows = np.stack([encode(e.trajectory, T) for e, T in zip(examples, frames, strict=True)])
-    normalizer = Normalizer.from_rows(rows)
-    clean = torch.from_numpy(normalizer.normalize(rows).astype(np.float32))
-
-    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    device = _device(settings.device)
+    lesson = _Lesson(examples)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = TrajectoryUNet(len(arrangement), settings.network)
+        network = TrajectoryUNet(len(lesson.arrangement), settings.network).to(device)
     ema = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
     averaged = AveragedModel(network, multi_avg_fn=ema)
     optimizer = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
-    losses: list[float] = []
-    for step in range(settings.steps):
-        index = rng.integers(len(examples), size=settings.batch)
-        told = condition(arrangement.shape, disturb(points[index], settings.augmentation, rng))
-        loss = training_loss(network, clean[index], told, settings.diffusion, generator)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        averaged.update_parameters(network)
-        losses.append(float(loss.detach()))
-        share.step(step + 1, settings.steps, losses[-1])
-    network.load_state_dict(averaged.module.state_dict())
-    stamps = np.mean([e.trajectory.stamps for e in examples], axis=0)
-    policy = TrajectoryPolicy(
-        network.eval(), arrangement, normalizer, stamps, float(other_way.mean()), settings
-    )
-    return policy, losses
+    networks = {"network": network, "averaged": averaged}
+    checkpoint = None
+    if folder is not None:
+        path = Path(folder) / "checkpoint.safetensors"
+        checkpoint = Checkpoint.of(path, examples, settings, seed)
+    losses = checkpoint.read(networks, optimizer) if checkpoint else []
+    log = _Log(folder, len(losses))
+    with torch_threads(settings.threads):
+        for step in range(len(losses), settings.steps):
+            # Each step draws from a seed of its own: resumed or not, it draws the same.
+            rng = np.random.default_rng([seed, step])
+            noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
+            rate = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            clean, told = lesson.draw(settings, rng)
+            loss = training_loss(
+                network, clean.to(device), told.to(device), settings.diffusion, noise
+            )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            averaged.update_parameters(network)
+            losses.append(float(loss.detach()))
+            log.write(step, loss=losses[-1], learning_rate=rate)
+            if checkpoint and len(losses) % checkpoint.every == 0:
+                checkpoint.write(networks, optimizer, losses)
+            share.step(step + 1, settings.steps, losses[-1])
+        network.load_state_dict(averaged.module.state_dict())
+        policy = lesson.policy(network.cpu().eval(), settings)
+        fitted = median_errors(policy, examples)
+    log.write(settings.steps, **{f"fit/{k}": v for k, v in fitted.as_dict().items()})
+    log.close()
+    if checkpoint:
+        checkpoint.remove()
+    return policy, TrainingRecord(tuple(losses), fitted, time.perf_counter() - start)
+
+
+class _Lesson:
+    """The demonstrations as arrays in the object's frame."""
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self.arrangement = Arrangement.from_demonstrations([e.keypoints for e in examples])
+        located = [self.arrangement.locate(e.keypoints) for e in examples]
+        self.points = np.stack([fitting.positions for _, fitting in located])
+        frames = [frame for frame, _ in located]
+        examples, other_way = to_one_way(examples, frames)
+        self.other_way = float(other_way.mean())
+        self.stamps: Array = np.mean([e.trajectory.stamps for e in examples], axis=0)
+        self.rows = np.stack(
+            [encode(e.trajectory, T) for e, T in zip(examples, frames, strict=True)]
+        )
+        self.normalizer = Normalizer.from_rows(self.rows, deviations(self.arrangement, self.points))
+
+    def draw(
+        self, settings: PolicySettings, rng: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a batch of (B, 48, 10) clean values and of (B, K * 4) conditions."""
+        index = rng.integers(len(self.rows), size=settings.batch)
+        seen = deviations(self.arrangement, disturb(self.points[index], settings.augmentation, rng))
+        clean = self.normalizer.normalize(self.rows[index], seen)
+        return torch.from_numpy(clean.astype(np.float32)), condition(seen)
+
+    def policy(self, network: TrajectoryUNet, settings: PolicySettings) -> TrajectoryPolicy:
+        """Return the policy of a trained network."""
+        return TrajectoryPolicy(
+            network, self.arrangement, self.normalizer, self.stamps, self.other_way, settings
+        )
+
+
+class _Log:
+    """Scalars for TensorBoard, in a subfolder; nothing without a folder."""
+
+    def __init__(self, folder: Path | None, first_step: int) -> None:
+        self._writer = None
+        if folder is None:
+            return
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise BackendUnavailableError(
+                f"the log of a training needs TensorBoard: {error}", "pip install tensorboard"
+            ) from error
+        self._writer = SummaryWriter(str(Path(folder) / "tensorboard"), purge_step=first_step)
+
+    def write(self, step: int, **scalars: float) -> None:
+        if self._writer is not None:
+            for name, value in scalars.items():
+                self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BackendUnavailableError(
+            "the policy is to be trained on cuda, and PyTorch finds no such device",
+            "set policy.device to auto or cpu",
+        )
+    return torch.device(name)

@@ -21,7 +21,7 @@ from kalm_core.skill import list_skills, load_skill
 
 TINY = LearningSettings(
     policy=PolicySettings(
-        network=NetworkSettings(channels=(8, 16), condition=16), steps=6, batch=8, held_out=0.4
+        network=NetworkSettings(channels=(8, 16), condition=16), steps=6, batch=8, folds=2
     )
 )
 
@@ -118,7 +118,8 @@ def test_a_skill_is_learned_and_says_how(lesson, tmp_path):
     record = skill.record
     assert record["left_out"] == {}
     assert set(record["seconds"]) == {"propose", "verify", "train"}
-    assert len(record["training"]["held_out"]) == 2
+    assert set(record["training"]["scores"]) == {"mean", "linear", "rigid", "diffusion"}
+    assert record["training"]["chosen"] in record["training"]["reason"]
     assert record["training"]["held_out_rigid"]["grasp"] < 0.05
     assert sorted(p.name for p in (folder / "report").iterdir()) == [
         "index.html",
@@ -242,7 +243,7 @@ def test_learning_from_rendered_demonstrations(tmp_path):
     demonstrations, truths = zip(
         *(make_demonstration(seed, frames=1) for seed in range(3)), strict=True
     )
-    policy = TINY.policy.model_copy(update={"steps": 40, "held_out": 0.0})
+    policy = TINY.policy.model_copy(update={"steps": 40, "folds": 0})
     settings = TINY.model_copy(update={"policy": policy})
     folder = learn_from_demonstrations("drawer", "open it", demonstrations, tmp_path, settings)
     skill = load_skill(folder)

@@ -57,7 +57,7 @@ def learn_a_little(root: Path) -> None:
         distillation=DistillationSettings(
             correspondence=CorrespondenceSettings(score_margin=0.12, part_margin=0.12)
         ),
-        policy=PolicySettings(steps=60, held_out=0.0),
+        policy=PolicySettings(steps=60, folds=0),
     )
     learn_from_demonstrations(SKILL, "open the top drawer", demonstrations, root, settings)
 

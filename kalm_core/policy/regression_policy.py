@@ -1,0 +1,107 @@
+"""The simple policy: the demonstrations' mean, moved and bent to the keypoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from kalm_core.errors import GoalError
+from kalm_core.keypoints import DetectedKeypoints
+from kalm_core.policy.arrangement import Arrangement
+from kalm_core.policy.base import Example, Tensors, check_request
+from kalm_core.policy.encoding import decode, encode
+from kalm_core.policy.regression import TrajectoryRegression
+from kalm_core.policy.rigid import RigidTransferPolicy
+from kalm_core.policy.symmetry import to_one_way
+from kalm_core.se3 import Array
+from kalm_core.trajectory import EndEffectorTrajectory
+
+
+@dataclass(frozen=True)
+class RegressionPolicy:
+    """Predicts the mean trajectory, moved and bent to the keypoints.
+
+    Attributes:
+        arrangement: the keypoints' usual arrangement.
+        regression: in its frame.
+        stamps: (48,) times of the poses [s], the mean of the demonstrations.
+        others: the demonstrations themselves, offered after the first sample.
+    """
+
+    kind: ClassVar[str] = "regression"
+
+    arrangement: Arrangement
+    regression: TrajectoryRegression
+    stamps: Array
+    others: RigidTransferPolicy
+
+    def __len__(self) -> int:
+        return len(self.arrangement)
+
+    @staticmethod
+    def from_examples(
+        examples: Sequence[Example], arrangement: Arrangement, linear: bool = True
+    ) -> RegressionPolicy:
+        """Fit the demonstrations.
+
+        Raises:
+            KeypointsNotFoundError: a demonstration has too few keypoints.
+            GoalError: no demonstration.
+        """
+        if not examples:
+            raise GoalError("a policy needs at least one demonstration")
+        located = [arrangement.locate(e.keypoints) for e in examples]
+        frames = [frame for frame, _ in located]
+        others = RigidTransferPolicy.from_examples(examples, arrangement)
+        one_way, _ = to_one_way(examples, frames)
+        rows = np.stack([encode(e.trajectory, T) for e, T in zip(one_way, frames, strict=True)])
+        deviations = np.stack([arrangement.deviation(T, d.positions) for T, d in located])
+        return RegressionPolicy(
+            arrangement,
+            TrajectoryRegression.from_rows(rows, deviations, linear),
+            np.mean([e.trajectory.stamps for e in examples], axis=0),
+            others,
+        )
+
+    def sample(
+        self, keypoints: DetectedKeypoints, count: int, seed: int
+    ) -> list[EndEffectorTrajectory]:
+        """Return the prediction, then the demonstrations with the most similar keypoints.
+
+        The seed changes nothing. See `kalm_core.policy.base.Policy.sample` for the contract.
+        """
+        check_request(self, keypoints, count)
+        T_base_object, fitting = self.arrangement.locate(keypoints)
+        deviation = self.arrangement.deviation(T_base_object, fitting.positions)
+        rows = self.regression.predict(deviation[None])[0]
+        best = decode(rows, T_base_object, self.stamps)
+        return [best, *self.others.sample(keypoints, count, seed)][:count]
+
+    def state(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return everything as arrays; there are no settings."""
+        others, _ = self.others.state()
+        return {
+            **{f"others.{name}": values for name, values in others.items()},
+            **self.arrangement.state(),
+            **self.regression.state(),
+            "stamps": self.stamps,
+        }, {}
+
+    @staticmethod
+    def from_state(tensors: Tensors, values: dict[str, Any]) -> RegressionPolicy:
+        """Make it again from what `state` returned.
+
+        Raises:
+            KeyError: an array is missing.
+        """
+        prefix = "others."
+        others = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+        return RegressionPolicy(
+            Arrangement.from_state(tensors),
+            TrajectoryRegression.from_state(tensors),
+            tensors["stamps"],
+            RigidTransferPolicy.from_state(others, values),
+        )
