@@ -28,9 +28,10 @@ def why_irrelevant(
             against any mask.
         mask: (H, W).
         slack: by how much farther from the tool the mask may be than the nearest thing [m].
-        reach: how far beyond the nearest thing the middle of the mask may be [m].
+        reach: how far beyond the nearest thing the middle of the mask may be [m]; 0 holds nothing
+            against any mask.
     """
-    if contact is None:
+    if contact is None or reach == 0:
         return ""
     tool = demonstration.T_base_ee[contact.sample, :3, 3]
     away = np.linalg.norm(scene_points(demonstration)[mask] - tool, axis=1)
