@@ -135,8 +135,10 @@ class OpenAiClient:
 
 
 def _gave_up(settings: VlmSettings, address: str, failures: int, last: Failure) -> str:
+    if not last.passing:
+        return f"{settings.model} at {address} refused: {last.text}"
     wait = f", it asks to wait {last.retry_after:.0f} s" if last.retry_after else ""
     return (
-        f"{settings.model} at {address} did not answer in {failures} calls within "
-        f"{settings.total_s:g} s; the last one: {last.text}{wait}"
+        f"{settings.model} at {address} did not answer within {settings.total_s:g} s and "
+        f"{failures} calls; the last one: {last.text}{wait}"
     )
