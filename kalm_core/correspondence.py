@@ -226,15 +226,21 @@ class KeypointDetector:
         guidance: Guidance | None = None,
     ) -> DetectedKeypoints:
         """Find the keypoints in an image whose features are known; see `detect`."""
-        s, count = self.settings, len(reference)
+        count = len(reference)
         placed = self.place(view, reference, guidance)
         if placed is None:
             return DetectedKeypoints(
                 np.full((count, 3), np.nan), np.zeros(count, bool), np.full(count, -1.0)
             )
-        if not s.verify:
+        if not self.settings.verify:
             return DetectedKeypoints(view.points[placed.rows], np.ones(count, bool), placed.score)
-        cues = placed.cues
+        return self.accept(view, reference, placed)
+
+    def accept(
+        self, view: FeatureView, reference: ReferenceKeypoints, placed: Placement
+    ) -> DetectedKeypoints:
+        """Decide which of the keypoints that were placed in an image are there; others are Null."""
+        s, cues = self.settings, placed.cues
         confidence = reference.calibration.confidence(cues) * (placed.rows >= 0)
         threshold = np.maximum(reference.min_score - s.score_margin, s.min_score)
         found = (placed.rows >= 0) & (placed.score >= threshold)

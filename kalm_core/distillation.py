@@ -13,6 +13,7 @@ from pydantic import Field
 
 from kalm_core.correspondence import CorrespondenceSettings, KeypointDetector
 from kalm_core.demonstration import Demonstration
+from kalm_core.diagnosis import diagnose, gather
 from kalm_core.errors import DemonstrationError, DistillationError
 from kalm_core.evidence import Evidence
 from kalm_core.features.view import FeatureView
@@ -28,7 +29,7 @@ from kalm_core.proposal import (
     make_mask_proposer,
     make_region_proposer,
 )
-from kalm_core.proposal.contact import find_contact
+from kalm_core.proposal.contact import Contact, find_contact
 from kalm_core.proposal.geometric import GeometricSettings
 from kalm_core.proposal.mask import Mask
 from kalm_core.proposal.proximity import ProximitySettings
@@ -91,7 +92,8 @@ class DistillationSettings(Settings):
         0.08,
         ge=0.0,
         le=5.0,
-        description="the same for half of the part: a larger one is more than the part [m]",
+        description="the same for half of the part: a larger one is more than the part; 0 lets "
+        "parts be anywhere [m]",
     )
     max_regions: int = Field(10, ge=1, le=50, description="regions tried before giving up")
     max_masks: int = Field(4, ge=1, le=50, description="masks tried in each region")
@@ -251,7 +253,7 @@ def distill(
                 attempts=(*attempts, *result.attempts),
                 transcript=vlm.transcript if vlm else None,
             )
-    raise DistillationError(_what_was_tried(demonstrations, attempts), _REMEDY)
+    raise _failure(demonstrations, search.contacts, attempts)
 
 
 def _vlm(
@@ -272,6 +274,20 @@ _REMEDY = (
     "look at the demonstrations' first images: the part must be fully in view, with depth, and "
     "the same part must be used in all of them"
 )
+
+
+def _failure(
+    demonstrations: Sequence[Demonstration],
+    contacts: Sequence[Contact | None],
+    attempts: list[Attempt],
+) -> DistillationError:
+    """Declare failure (Algorithm 1): which of the three it was, and what was tried."""
+    seen = [attempt.evidence for attempt in attempts if attempt.evidence]
+    why = diagnose(gather(demonstrations, contacts, seen), [item.name for item in demonstrations])
+    tried = _what_was_tried(demonstrations, attempts)
+    return DistillationError(
+        f"{why.cause.value}: {why.problem}; {tried}", f"{why.remedy}; {_REMEDY}"
+    )
 
 
 def _what_was_tried(demonstrations: Sequence[Demonstration], attempts: list[Attempt]) -> str:
