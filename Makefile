@@ -39,6 +39,10 @@ check: lint type test ## what a change has to pass
 docs: setup ## docs/benchmarks.md from the results files
 	@.venv/bin/python -m benchmarks.document
 
+bench-metaworld: setup # Meta-World is not among the packages of the suite
+	@.venv/bin/python -m pip install --disable-pip-version-check -q -r requirements/benchmarks.txt
+	@$(WITH_ENV) python -m benchmarks.metaworld $(ARGS)
+
 bench-%: setup
 	@$(WITH_ENV) python -m benchmarks.$* $(ARGS)
 

@@ -14,7 +14,16 @@ from pathlib import Path
 from scipy.stats import binomtest
 
 RESULTS_FOLDER = Path(__file__).parent / "results"
-VERSIONED = ("numpy", "torch", "open3d", "mujoco", "franky-control", "franky-sim", "roboplan")
+VERSIONED = (
+    "numpy",
+    "torch",
+    "open3d",
+    "mujoco",
+    "metaworld",
+    "franky-control",
+    "franky-sim",
+    "roboplan",
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,189 @@
+"""One piece of the Meta-World benchmark: one setting, task and seed, with all policies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from kalm_core.errors import DemonstrationError, KeypointsNotFoundError
+from kalm_core.keypoints import DetectedKeypoints
+from kalm_core.policy.arrangement import Arrangement
+from kalm_core.policy.base import Example
+from kalm_core.policy.selection import SIMPLE, LearnedPolicy, learn_policy
+from kalm_core.policy.settings import PolicySettings
+from kalm_core.segmentation import SegmentationSettings, execution_part
+from kalm_core.trajectory import EndEffectorTrajectory
+from kalm_sim.metaworld.expert import demonstrate
+from kalm_sim.metaworld.replay import Outcome, replay, wait
+from kalm_sim.metaworld.scenes import Scene, draw_scene
+from kalm_sim.metaworld.tasks import TASKS
+from kalm_sim.metaworld.true_keypoints import displaced, true_keypoints
+from kalm_sim.metaworld.world import World
+
+CUT = SegmentationSettings(radius=0.15)
+"""Our tool's origin is the palm here, 4.5 cm behind the fingers' tips; so the radius is larger."""
+
+BASELINES = ("nothing", "translated", "rigid", "mean")
+OURS = "kalm"
+_FIRST_TEST = 50_000  # seed of the first test scene; demonstrations are far below
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What differs from oracle keypoints and ten demonstrations."""
+
+    demonstrations: int = 10
+    displaced: int = 0
+    shapes: bool = False
+
+
+SETTINGS = {
+    "oracle": Setting(),
+    "outlier2": Setting(displaced=2),
+    "shape": Setting(shapes=True),
+    "demos1": Setting(demonstrations=1),
+    "demos2": Setting(demonstrations=2),
+    "demos3": Setting(demonstrations=3),
+    "demos5": Setting(demonstrations=5),
+}
+
+
+@dataclass
+class Piece:
+    """What one piece measured.
+
+    Attributes:
+        ever, end: policy -> success of each episode, at any time and at the end.
+        chosen: the policy that the comparison took.
+        reason: why.
+        seconds: of learning, wall time.
+        refused: scenes left out, for the expert's own trajectory fails when replayed there.
+    """
+
+    ever: dict[str, list[bool]] = field(default_factory=dict)
+    end: dict[str, list[bool]] = field(default_factory=dict)
+    chosen: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+    refused: int = 0
+
+    def add(self, policy: str, outcome: Outcome) -> None:
+        """Note one episode."""
+        self.ever.setdefault(policy, []).append(outcome.ever)
+        self.end.setdefault(policy, []).append(outcome.end)
+
+
+def run_piece(setting: Setting, task: str, seed: int, episodes: int) -> Piece:
+    """Learn from the demonstrations of a seed, and run all policies in the same test scenes."""
+    world = _world(task)
+    examples = demonstrations(task, seed, setting.demonstrations, setting.shapes)
+    learned = _learned(task, seed, setting.demonstrations, setting.shapes)
+    predict = _policies(examples, learned, seed)
+    piece = Piece(
+        chosen=learned.comparison.chosen,
+        reason=learned.comparison.reason,
+        seconds=round(learned.seconds, 2),
+    )
+    number = 0
+    while len(piece.end.get(OURS, [])) < episodes:
+        scene = draw_scene(world.task, 100_000 * seed + _FIRST_TEST + number, setting.shapes)
+        number += 1
+        if _solved(world, scene) is None:
+            piece.refused += 1
+            continue
+        world.reset(scene)
+        keypoints = true_keypoints(world)
+        if setting.displaced:
+            rng = np.random.default_rng([scene.seed, 12])
+            keypoints = displaced(keypoints, setting.displaced, rng)
+        piece.add("nothing", wait(world))
+        for name, policy in predict.items():
+            piece.add(name, _episode(world, scene, policy, keypoints))
+    return piece
+
+
+def demonstrations(task: str, seed: int, count: int, shapes: bool) -> list[Example]:
+    """Return the first demonstrations of a seed that the expert manages and that replay well."""
+    world, found, number = _world(task), list[Example](), 0
+    while len(found) < count:
+        scene = draw_scene(world.task, 100_000 * seed + number, shapes)
+        number += 1
+        example = _solved(world, scene)
+        if example is not None:
+            found.append(example)
+    return found
+
+
+@lru_cache(maxsize=5)
+def _world(task: str) -> World:
+    return World(TASKS[task])
+
+
+@lru_cache(maxsize=4)
+def _learned(task: str, seed: int, count: int, shapes: bool) -> LearnedPolicy:
+    """Learn once for the settings that share their demonstrations."""
+    return learn_policy(demonstrations(task, seed, count, shapes), PolicySettings(), seed)
+
+
+@lru_cache(maxsize=512)
+def _expert_example(task: str, seed: int, shapes: bool) -> Example | None:
+    """Return the expert's execution in a scene if it succeeds there when replayed."""
+    world = _world(task)
+    scene = draw_scene(world.task, seed, shapes)
+    try:
+        demonstration = demonstrate(world, scene, str(seed))
+        world.reset(scene)
+        keypoints = true_keypoints(world)
+        part = execution_part(demonstration, keypoints, CUT)
+    except DemonstrationError:
+        return None
+    return Example(str(seed), keypoints, part) if replay(world, part).end else None
+
+
+def _solved(world: World, scene: Scene) -> Example | None:
+    shapes = bool((scene.shape.scale != 1.0).any())
+    return _expert_example(world.task.name, scene.seed, shapes)
+
+
+def _policies(
+    examples: Sequence[Example], learned: LearnedPolicy, seed: int
+) -> dict[str, Callable[[DetectedKeypoints], EndEffectorTrajectory]]:
+    arrangement = Arrangement.from_demonstrations([e.keypoints for e in examples])
+    made: dict[str, Any] = {name: SIMPLE[name](examples, arrangement) for name in ("rigid", "mean")}
+    made[OURS] = learned.policy
+    predict = {
+        name: (lambda keypoints, policy=policy: policy.sample(keypoints, 5, seed)[0])
+        for name, policy in made.items()
+    }
+    return {"translated": lambda keypoints: _translated(examples, keypoints), **predict}
+
+
+def _translated(examples: Sequence[Example], keypoints: DetectedKeypoints) -> EndEffectorTrajectory:
+    """Shift the demonstration whose keypoints, relative to their centre, are most similar."""
+    here = keypoints.positions - keypoints.center
+    distance = [
+        np.linalg.norm(e.keypoints.positions - e.keypoints.center - here, axis=1).mean()
+        for e in examples
+    ]
+    nearest = examples[int(np.argmin(distance))]
+    shift = np.eye(4)
+    shift[:3, 3] = keypoints.center - nearest.keypoints.center
+    return nearest.trajectory.transformed(shift)
+
+
+def _episode(
+    world: World,
+    scene: Scene,
+    policy: Callable[[DetectedKeypoints], EndEffectorTrajectory],
+    keypoints: DetectedKeypoints,
+) -> Outcome:
+    """Run one policy; one that gives up has failed."""
+    world.reset(scene)
+    try:
+        return replay(world, policy(keypoints))
+    except KeypointsNotFoundError:
+        return Outcome(False, False)
