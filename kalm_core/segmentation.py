@@ -80,13 +80,14 @@ def execution_part(
         closed on something, else 0.08 m.
 
     Raises:
-        DemonstrationError: no keypoint was found, the tool never comes near them, or it does not
-            move there.
+        DemonstrationError: no keypoint was found, the tool never comes near them, it does not
+            move there, or a sample of the motion is not finite.
     """
     settings = settings or SegmentationSettings()
     name = demonstration.name
     if not keypoints.found.any():
         raise DemonstrationError(f"{name}: none of the {len(keypoints)} keypoints was found in it")
+    _check_finite(demonstration)
     initial, switches = gripper_commands(
         demonstration.stamps, demonstration.gripper, settings.finger_travel
     )
@@ -120,6 +121,18 @@ def execution_part(
         np.repeat(commands, counts),
         _strictly_increasing(resampled - resampled[0]),
     )
+
+
+def _check_finite(demonstration: Demonstration) -> None:
+    """Refuse a motion with a value that is no number."""
+    whole = np.isfinite(demonstration.stamps) & np.isfinite(demonstration.gripper)
+    whole &= np.isfinite(demonstration.T_base_ee).all(axis=(1, 2))
+    if not whole.all():
+        raise DemonstrationError(
+            f"{demonstration.name}: {int((~whole).sum())} of {len(whole)} samples of its motion "
+            f"are not finite, the first is sample {int(np.argmin(whole))}",
+            "record it again, or leave this bag out",
+        )
 
 
 def gripper_commands(

@@ -225,3 +225,26 @@ def test_a_wider_radius_begins_earlier():
     wide = SegmentationSettings(radius=0.14)
     part = execution_part(demonstration(*move(OPENING)), keypoints(), wide)
     assert np.linalg.norm(part.positions[0] - HANDLE) == pytest.approx(0.14, abs=0.003)
+
+
+def test_a_value_that_is_no_number_is_named():
+    positions, gripper = move([HANDLE - [0.3, 0.0, 0.0], HANDLE - [0.02, 0.0, 0.0], HANDLE])
+    torn = demonstration(positions, gripper)
+    torn.T_base_ee[7, 1, 3] = np.nan
+    with pytest.raises(DemonstrationError, match=r"bag_7: 1 of .* the first is sample 7"):
+        execution_part(torn, keypoints())
+    silent = demonstration(positions, np.where(np.arange(len(gripper)) == 3, np.nan, gripper))
+    with pytest.raises(DemonstrationError, match=r"bag_7: 1 of .* the first is sample 3"):
+        execution_part(silent, keypoints())
+
+
+def test_a_hand_that_stays_is_named():
+    still = np.repeat((HANDLE - [0.02, 0.0, 0.0])[None], 100, axis=0)
+    with pytest.raises(DemonstrationError, match="bag_7: the tool moves for only 0"):
+        execution_part(demonstration(still, np.full(100, 0.08)), keypoints())
+
+
+def test_fingers_that_never_close_are_no_error():
+    stops = [HANDLE - [0.3, 0.0, 0.0], HANDLE - [0.02, 0.0, 0.0], HANDLE - [0.0, 0.1, 0.0]]
+    part = execution_part(demonstration(*move(stops, closes=99)), keypoints())
+    assert set(part.gripper) == {OPEN}
