@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from kalm_core.confidence import PRIOR, Calibration
 from kalm_core.errors import BundleError, GoalError, KalmError, UnknownSkillError
 from kalm_core.keypoints import ReferenceKeypoints
 from kalm_core.policy.base import Policy
@@ -319,6 +320,7 @@ def _reference_tensors(reference: ReferenceKeypoints) -> dict[str, NDArray[Any]]
         "neighbor_positions": reference.neighbor_positions,
         "consistency": reference.consistency,
         "min_score": reference.min_score,
+        "calibration": np.append(reference.calibration.weights, reference.calibration.ceiling),
     }
     for kind in ("features", "neighbor_features"):
         for name, values in getattr(reference, kind).items():
@@ -340,9 +342,22 @@ def _read_reference(path: Path) -> ReferenceKeypoints:
             tensors["neighbor_positions"],
             tensors["consistency"],
             tensors["min_score"],
+            _read_calibration(tensors.get("calibration")),
         )
     except (SafetensorError, OSError, KeyError) as error:
         raise BundleError(f"{path} does not hold keypoints: {error}", _RESTORE) from error
+
+
+def _read_calibration(values: NDArray[np.float64] | None) -> Calibration:
+    """Return the map from cues to confidence; skills of before it was kept have the default."""
+    if values is None:
+        return Calibration.default()
+    if values.shape != (len(PRIOR) + 1,) or not np.isfinite(values).all():
+        raise BundleError(
+            f"the calibration has shape {values.shape}, expected {len(PRIOR) + 1} finite numbers",
+            _RESTORE,
+        )
+    return Calibration(values[:-1], float(values[-1]))
 
 
 def _summary(folder: Path) -> SkillSummary:

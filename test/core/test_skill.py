@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from policy_scenes import make_examples
 
+from kalm_core.confidence import PRIOR, Calibration
 from kalm_core.errors import BundleError, GoalError, UnknownSkillError
 from kalm_core.keypoints import ReferenceKeypoints
 from kalm_core.policy.arrangement import Arrangement
@@ -101,6 +102,22 @@ def test_a_skill_comes_back_as_it_was_written(folder):
     detection = make_examples(9, 1)[0].keypoints
     a, b = (s.policy.sample(detection, 2, 0)[0] for s in (skill, again))
     assert np.array_equal(a.T_base_ee, b.T_base_ee)
+
+
+def test_the_calibration_of_the_confidence_comes_back(tmp_path):
+    skill = make_skill()
+    learned = Calibration(PRIOR + np.linspace(-0.3, 0.4, len(PRIOR)), 0.987)
+    skill = replace(skill, reference=replace(skill.reference, calibration=learned))
+    read = load_skill(write_skill(skill, tmp_path)).reference.calibration
+    assert np.array_equal(read.weights, learned.weights)
+    assert read.ceiling == learned.ceiling
+
+
+def test_a_calibration_that_is_no_map_is_refused(tmp_path):
+    skill = make_skill()
+    short = replace(skill.reference, calibration=Calibration(PRIOR[:2], 0.9))
+    with pytest.raises(BundleError, match="calibration"):
+        load_skill(write_skill(replace(skill, reference=short), tmp_path))
 
 
 def test_the_folder_holds_what_the_design_says(folder):
