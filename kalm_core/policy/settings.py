@@ -63,7 +63,7 @@ class PolicySettings(Settings):
     ema: float = Field(0.99, ge=0.0, lt=1.0, description="decay of the averaged weights")
     threads: int = Field(1, ge=1, le=64, description="CPU threads; more than one is not repeatable")
     folds: int = Field(
-        5,
+        3,
         ge=0,
         le=100,
         description="groups of demonstrations that are left out in turn to compare policies; as "
