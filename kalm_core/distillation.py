@@ -83,7 +83,7 @@ class DistillationSettings(Settings):
         description="a match must keep its height and distance from the contact; 0 ignores it [m]",
     )
     work_slack: float = Field(
-        0.03,
+        0.02,
         ge=0.0,
         le=5.0,
         description="how much farther from the tool a part may be than what the arm works on [m]",
