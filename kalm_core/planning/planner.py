@@ -11,10 +11,7 @@ from pydantic import Field
 from kalm_core.errors import BackendUnavailableError
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints
-from kalm_core.planning.certificate import Certificate, CertificateSettings
-from kalm_core.planning.free_motion import FreeMotion
 from kalm_core.planning.joint_motion import JointMotionSettings
-from kalm_core.planning.motion import Motion
 from kalm_core.planning.obstacles import ObstacleSettings
 from kalm_core.planning.robot_body import CameraBodySettings
 from kalm_core.planning.robot_model import RobotModelSettings
@@ -34,46 +31,42 @@ class PlanningSettings(Settings):
     hand_eye: HandEyeSettings = HandEyeSettings()
     obstacles: ObstacleSettings = ObstacleSettings()
     motion: JointMotionSettings = JointMotionSettings()
-    certificate: CertificateSettings = CertificateSettings()
     branches: int = Field(
         8, ge=1, le=50, description="postures tried for the first pose of a trajectory"
     )
-    contact_length: float = Field(
+    retreat: float = Field(
         0.12,
         ge=0.0,
         le=0.4,
-        description="the approach may begin and end in a straight part of up to this length, where "
-        "the fingers may touch what is near the keypoints [m]",
+        description="the approach may begin and end in a straight part of up to this length [m]",
     )
-    retreat: float = Field(
-        0.08,
-        ge=0.02,
-        le=0.4,
-        description="straight way back along the hand after the skill, where there is room [m]",
+    check_execution: bool = Field(
+        True, description="refuse trajectories that touch obstacles outside the contact"
     )
 
 
 @dataclass(frozen=True)
 class MotionPlan:
-    """A motion that was certified.
+    """A trajectory that the arm can reach and follow, and the way to its first pose.
 
     Attributes:
         chosen: index of the trajectory among those given.
-        motion: approach, execution and retreat.
-        certificate: what was shown about it.
-        approach_tools: (N, 3) tool positions along the approach [m].
-        rejected: index of a trajectory -> in plain words why not, for those that were tried.
+        approach: from the arm's joints to the first pose, within the limits of the joints.
+        execution: the chosen trajectory, as it was given.
+        execution_joints: (N, 7) joints [rad] that follow it on one branch, from the end of the
+            approach.
+        rejected: for each trajectory before it, in plain words why not.
     """
 
     chosen: int
-    motion: Motion
-    certificate: Certificate
-    approach_tools: Array
-    rejected: dict[int, str]
+    approach: JointPath
+    execution: EndEffectorTrajectory
+    execution_joints: Array
+    rejected: tuple[str, ...]
 
 
 class MotionPlanner(Protocol):
-    """Finds the best of several trajectories whose whole motion can be certified."""
+    """Finds the first of several trajectories that can be reached and followed."""
 
     def plan(  # noqa: PLR0917 (a robot's stage has many inputs)
         self,
@@ -84,10 +77,10 @@ class MotionPlanner(Protocol):
         gripper: float,
         progress: Progress | None = None,
     ) -> MotionPlan:
-        """Plan and certify the whole motion of the best trajectory.
+        """Plan an approach to the first feasible trajectory.
 
         Args:
-            trajectories: samples for the same scene; those that agree are tried first.
+            trajectories: tried in this order.
             keypoints: where contact is meant to happen.
             frame: the depth image that shows the obstacles, taken at `joints`.
             joints: (7,) the arm's present joints [rad].
@@ -124,25 +117,18 @@ class MotionPlanner(Protocol):
         ...
 
 
-def make_planner(
-    settings: PlanningSettings | None = None, free_motion: FreeMotion | None = None
-) -> MotionPlanner:
+def make_planner(settings: PlanningSettings | None = None) -> MotionPlanner:
     """Build the planner that the settings name.
 
-    Args:
-        settings: everything about planning.
-        free_motion: of a backend that needs ROS, which this package must not import;
-            `planning_node` hands it in.
-
     Raises:
-        BackendUnavailableError: the backend is not installed, or was not handed in.
+        BackendUnavailableError: the backend is not built or not installed.
     """
-    from kalm_core.planning.certified_planner import CertifiedPlanner
-
     settings = settings or PlanningSettings()
-    if settings.backend != "roboplan" and free_motion is None:
-        raise BackendUnavailableError(
-            f"the planning backend {settings.backend!r} works inside planning_node only",
-            "set `backend` to 'roboplan'",
-        )
-    return CertifiedPlanner(settings, free_motion)
+    if settings.backend == "roboplan":
+        from kalm_core.planning.roboplan_planner import RoboplanPlanner
+
+        return RoboplanPlanner(settings)
+    raise BackendUnavailableError(
+        f"the planning backend {settings.backend!r} is not available yet",
+        "set `backend` to 'roboplan'",
+    )

@@ -135,11 +135,6 @@ class RobotModel:
         pose: Array = (self._T_base_root * self._data.oMf[self._tool]).homogeneous
         return pose.copy()
 
-    def joint_poses(self, q: Array) -> Array:
-        """Return (7, 4, 4) poses of the joints' frames in the base; each turns about its own z."""
-        self._pin.forwardKinematics(self._model, self._data, q)
-        return np.stack([(self._T_base_root * self._data.oMi[j]).homogeneous for j in range(1, 8)])
-
     def jacobian(self, q: Array) -> Array:
         """Return the (6, 7) Jacobian of the tool's twist (linear, angular) in the tool frame."""
         return np.asarray(
