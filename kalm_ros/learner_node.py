@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kalm_core.learning import LearningSettings, learn_skill
 from pydantic import Field
 from rclpy.node import Node
 
 from kalm_core.errors import GoalError
 from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.learning import LearningSettings, learn_skill
 from kalm_core.progress import Progress
 from kalm_core.settings import Settings
 from kalm_core.skill import check_name
