@@ -375,11 +375,11 @@ def error_from_ros(message: OutcomeMsg) -> KalmError | None:
 
 
 def _errors_by_outcome(classes: Sequence[object]) -> dict[int, type[KalmError]]:
-    """Return outcome code -> error class."""
+    """Return outcome code -> error class: the one that gave itself the code, not its heirs."""
     return {
         int(kind.outcome): kind
         for kind in classes
-        if isinstance(kind, type) and issubclass(kind, KalmError)
+        if isinstance(kind, type) and issubclass(kind, KalmError) and "outcome" in vars(kind)
     }
 
 

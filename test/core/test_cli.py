@@ -258,7 +258,7 @@ def test_detect_draws_what_is_found_and_fails_when_nothing_is(
     )
     skill = SimpleNamespace(perception={}, reference=None)
     monkeypatch.setattr("kalm_core.skill.load_skill", lambda _: skill)
-    monkeypatch.setattr(KeypointDetector, "detect", lambda *_: detected)
+    monkeypatch.setattr(KeypointDetector, "detect", lambda *_, **__: detected)
     picture = tmp_path / "found.png"
     line = ["detect", "skill", str(folder / "001"), "--picture", str(picture)]
     result = RUN.invoke(app, line)

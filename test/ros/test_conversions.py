@@ -255,7 +255,8 @@ def test_outcome_codes_of_core_and_interface_are_the_same():
 def test_an_error_survives_the_wire(kind):
     error = kind("the thing")
     back = c.error_from_ros(wire(c.outcome_to_ros(error.outcome, str(error))))
-    assert type(back) is kind
+    # an heir without a code of its own comes back as the class that has the code
+    assert type(back) is next(k for k in kind.__mro__ if "outcome" in vars(k))
     assert str(back) == str(error)
 
 
