@@ -69,7 +69,7 @@ def one(
         else:
             keypoints = true_keypoints(skill.reference, truth_from, scene)
     except KalmError as error:
-        return Attempt(error.outcome, str(error), runner.opening)
+        return Attempt(error.outcome, str(error), runner.truth)
     return runner.attempt(skill.policy, keypoints, frame, scene.seed)
 
 

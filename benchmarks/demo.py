@@ -50,8 +50,8 @@ def main() -> None:
     results = Results("demo", "make bench-demo")
     with tempfile.TemporaryDirectory() as temporary:
         setup, whole, report = fresh_clone_demo(keep or Path(temporary) / "kalm")
-    openings = [trial["opening"] for trial in report["trials"]]
-    opened = sum(opening >= report["open_enough"] for opening in openings)
+    openings = [trial["progress"] for trial in report["trials"]]
+    opened = sum(opening >= report["enough"] for opening in openings)
     note = "openings [cm]: " + ", ".join(f"{opening * 100:.1f}" for opening in openings)
     results.add(share("demo/success", opened, len(openings), note))
     results.add(Row("demo/setup_s", round(setup, 1), "s", note="package downloads included"))

@@ -1,6 +1,7 @@
 """The whole loop in the simulator: record ten demonstrations, learn the skill, do it in new scenes.
 
-Run it with `make demo` or `kalm demo`. Everything it shows is simulated; no real arm moves.
+Run it with `make demo` or `kalm demo`, with `--task` for another task than the drawer. Everything
+it shows is simulated; no real arm moves.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Float64
 
 from kalm_core.errors import KalmError
 from kalm_core.planning.robot_model import RobotModel
@@ -30,15 +31,36 @@ from kalm_ros.laboratory_operator import LaboratoryOperator, SkillRun
 from kalm_ros.node_process import Echo
 from kalm_ros.node_table import select_nodes
 from kalm_ros.supervisor import Supervisor
+from kalm_sim.tasks.base import Instances, Task
+from kalm_sim.tasks.registry import TASKS, task_named
 
-SKILL = "open_top_drawer"
-OPEN_ENOUGH = 0.10
-"""A drawer that is out by this much counts as open [m]."""
-
-UNSEEN = 1000
+NEW_SCENES = 1000
 """Seed of the first scene in which the skill is done; demonstrations have seeds below it."""
 
 console = Console()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is shown and done.
+
+    Attributes:
+        task: of the laboratory.
+        unseen: whether it is done with objects of other shape, size and colour than those shown.
+    """
+
+    task: Task
+    unseen: bool
+
+    @property
+    def shown(self) -> Instances:
+        """The objects of the demonstrations."""
+        return "train" if self.unseen else "all"
+
+    @property
+    def done_with(self) -> Instances:
+        """The objects of the new scenes."""
+        return "unseen" if self.unseen else "all"
 
 
 @dataclass(frozen=True)
@@ -48,17 +70,14 @@ class Trial:
     Attributes:
         seed: of the scene.
         run: what `/execute_skill` answered.
-        opening: of the top drawer afterwards, by the simulator's truth [m].
+        progress: of the task afterwards, by the simulator's truth, in the unit of `Task.measure`.
+        success: whether that is enough, whatever the skill says of itself.
     """
 
     seed: int
     run: SkillRun
-    opening: float
-
-    @property
-    def success(self) -> bool:
-        """Whether the drawer is open, whatever the skill says of itself."""
-        return self.opening >= OPEN_ENOUGH
+    progress: float
+    success: bool
 
 
 @dataclass(frozen=True)
@@ -66,11 +85,13 @@ class DemoReport:
     """What one run of the demo came to.
 
     Attributes:
+        task: that was shown and done.
         trials: one per scene.
         skill: folder of the learned skill.
         record_seconds, learn_seconds: wall time of recording and of learning [s].
     """
 
+    task: Task
     trials: list[Trial]
     skill: Path
     record_seconds: float
@@ -83,14 +104,16 @@ class DemoReport:
                 "seed": trial.seed,
                 "outcome": trial.run.outcome.name,
                 "message": trial.run.message,
-                "opening": round(trial.opening, 4),
+                "progress": round(trial.progress, 4),
                 "seconds": {phase: round(s, 2) for phase, s in trial.run.seconds.items()},
             }
             for trial in self.trials
         ]
         content = {
             "simulated": True,
-            "open_enough": OPEN_ENOUGH,
+            "task": self.task.name,
+            "measure": self.task.measure,
+            "enough": self.task.enough,
             "record_seconds": round(self.record_seconds, 1),
             "learn_seconds": round(self.learn_seconds, 1),
             "trials": trials,
@@ -98,19 +121,19 @@ class DemoReport:
         path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def record(operator: LaboratoryOperator, seeds: list[int], first: int) -> list[str]:
+def record(operator: LaboratoryOperator, seeds: list[int], first: int, choice: Choice) -> list[str]:
     """Record one demonstration per seed, named by number from `first`, and return the bags."""
     bags = []
     with _progress() as progress:
         bar = progress.add_task("recording demonstrations", total=len(seeds))
         for number, seed in enumerate(seeds, first):
-            bags.append(operator.demonstrate(seed, f"{number:02d}"))
+            bags.append(operator.demonstrate(seed, f"{number:02d}", choice.shown))
             progress.advance(bar)
     return bags
 
 
-def learn(operator: LaboratoryOperator, bags: list[str]) -> Path:
-    """Learn the skill and return its folder."""
+def learn(operator: LaboratoryOperator, bags: list[str], skill: str) -> Path:
+    """Learn the skill of a name and return its folder."""
     with _progress() as progress:
         bars = {}
 
@@ -119,31 +142,34 @@ def learn(operator: LaboratoryOperator, bags: list[str]) -> Path:
                 bars[stage] = progress.add_task(stage, total=1.0)
             progress.update(bars[stage], completed=fraction, description=f"{stage}: {text}"[:70])
 
-        return Path(operator.learn(SKILL, bags, report).bundle)
+        return Path(operator.learn(skill, bags, report).bundle)
 
 
 def try_scenes(
-    client: GraphClient, operator: LaboratoryOperator, seeds: list[int], out: Path
+    client: GraphClient,
+    operator: LaboratoryOperator,
+    seeds: list[int],
+    choice: Choice,
+    out: Path,
 ) -> list[Trial]:
     """Do the skill once in every scene, film it, and read the truth."""
     film, trials = Film(client), []
     sheet: list[tuple[str, list[Pixels]]] = []
     try:
         for seed in seeds:
-            scene = operator.change_scene(seed)
+            scene = operator.change_scene(seed, instances=choice.done_with)
             operator.look(scene, np.random.default_rng([seed, 5]))
             film.cut()
             with console.status(f"scene {seed}") as status:
                 run = operator.execute(
-                    SKILL,
+                    choice.task.skill,
                     report=lambda phase, _, text, s=seed: status.update(
                         f"scene {s}: {phase} {text}"
                     ),
                 )
-            opening = _drawer_opening(client)
-            trial = Trial(seed, run, opening)
+            trial = _judge(client, seed, run, choice.task)
             trials.append(trial)
-            title = f"scene {seed}: {run.outcome.name.lower()}, drawer {opening * 100:.1f} cm"
+            title = f"scene {seed}: {run.outcome.name.lower()}, {_told(trial, choice.task)}"
             console.print(f"{title}  [dim]{run.message}[/dim]", highlight=False)
             frames = film.cut()
             sheet.append((title, frames))
@@ -154,18 +180,18 @@ def try_scenes(
     return trials
 
 
-def print_table(trials: list[Trial]) -> None:
+def print_table(task: Task, trials: list[Trial]) -> None:
     """Print a row per scene."""
-    table = Table(title="Opening the top drawer in unseen scenes (simulator)")
+    table = Table(title=f"To {task.sentence} in new scenes (simulator)")
     phases = list(dict.fromkeys(phase for trial in trials for phase in trial.run.seconds))
-    for column in ("scene", "outcome", "opening [cm]", *(f"{phase} [s]" for phase in phases)):
+    for column in ("scene", "outcome", task.measure, *(f"{phase} [s]" for phase in phases)):
         table.add_column(column, justify="left" if column == "outcome" else "right")
     for trial in trials:
         style = "green" if trial.success else "red"
         table.add_row(
             str(trial.seed),
             trial.run.outcome.name.lower(),
-            f"[{style}]{trial.opening * 100:.1f}[/{style}]",
+            f"[{style}]{trial.progress:.3f}[/{style}]",
             *(f"{trial.run.seconds.get(phase, float('nan')):.1f}" for phase in phases),
         )
     console.print(table)
@@ -174,7 +200,11 @@ def print_table(trials: list[Trial]) -> None:
 def main(
     *,
     demonstrations: Annotated[int, typer.Option(min=3, help="how many to record")] = 10,
-    scenes: Annotated[int, typer.Option(min=1, help="unseen scenes to do the skill in")] = 10,
+    scenes: Annotated[int, typer.Option(min=1, help="new scenes to do the skill in")] = 10,
+    task: Annotated[str, typer.Option(help=f"one of {', '.join(TASKS)}")] = "drawer",
+    unseen: Annotated[
+        bool, typer.Option(help="do it with objects of other shape than those in training")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, max=900, help="of the first demonstration")] = 0,
     out: Annotated[Path, typer.Option(help="folder for bags, skill, films and pictures")] = Path(
         "out/demo"
@@ -186,8 +216,12 @@ def main(
 ) -> None:
     """Record, learn and do the skill in the simulated laboratory.
 
-    Example: kalm demo --scenes 3
+    Example: kalm demo --task handle --scenes 3
     """
+    try:
+        choice = Choice(task_named(task), unseen)
+    except KalmError as error:
+        raise typer.BadParameter(str(error)) from error
     os.environ.setdefault("ROS_DOMAIN_ID", str(random.randint(1, 100)))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console.rule("KALM demo in a simulator: no real robot moves")
@@ -195,7 +229,7 @@ def main(
         shutil.rmtree(out, ignore_errors=True)
     echo = _print_line if verbose else _print_warning
     try:
-        report = run(out, list(range(seed, seed + demonstrations)), scenes, echo)
+        report = run(out, list(range(seed, seed + demonstrations)), scenes, choice, echo)
     except KalmError as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from error
@@ -203,23 +237,24 @@ def main(
         console.print("[red]stopped[/red]")
         raise typer.Exit(130) from None
     report.write(out / "report.json")
-    print_table(report.trials)
-    opened = sum(trial.success for trial in report.trials)
+    print_table(report.task, report.trials)
+    done = sum(trial.success for trial in report.trials)
     console.print(
-        f"{opened} of {scenes} drawers are open by {OPEN_ENOUGH * 100:.0f} cm or more. Recording "
-        f"took {report.record_seconds:.0f} s, learning {report.learn_seconds:.0f} s. "
+        f"{done} of {scenes} scenes reached {choice.task.enough:.2f}, {choice.task.measure}. "
+        f"Recording took {report.record_seconds:.0f} s, learning {report.learn_seconds:.0f} s. "
         f"Films and pictures: {out / 'pictures'}; what was learned: {report.skill / 'report'}. "
         "All of this was simulated."
     )
 
 
-def run(out: Path, seeds: list[int], scenes: int, echo: Echo) -> DemoReport:
+def run(out: Path, seeds: list[int], scenes: int, choice: Choice, echo: Echo) -> DemoReport:
     """Start the graph in its own processes and go once around the loop.
 
     Args:
         out: folder for everything that is made; demonstrations that it holds are used.
         seeds: of the demonstrations.
-        scenes: how many unseen scenes to do the skill in.
+        scenes: how many new scenes to do the skill in.
+        choice: the task and its objects.
         echo: gets every line that a node prints.
     """
     bags, skills, pictures = out / "demonstrations", out / "skills", out / "pictures"
@@ -231,15 +266,16 @@ def run(out: Path, seeds: list[int], scenes: int, echo: Echo) -> DemoReport:
     ):
         with console.status("starting the nodes"):
             graph.wait_ready(120.0)
-        operator = LaboratoryOperator(client, RobotModel.load())
+        operator = LaboratoryOperator(client, RobotModel.load(), choice.task.name)
         start = time.monotonic()
         paths = sorted(str(path) for path in bags.iterdir())[: len(seeds)]
-        paths += record(operator, seeds[len(paths) :], len(paths))
+        paths += record(operator, seeds[len(paths) :], len(paths), choice)
         recorded = time.monotonic()
-        skill = learn(operator, paths)
+        skill = learn(operator, paths, choice.task.skill)
         learned = time.monotonic()
-        trials = try_scenes(client, operator, [UNSEEN + i for i in range(scenes)], pictures)
-    return DemoReport(trials, skill, recorded - start, learned - recorded)
+        new = [NEW_SCENES + i for i in range(scenes)]
+        trials = try_scenes(client, operator, new, choice, pictures)
+    return DemoReport(choice.task, trials, skill, recorded - start, learned - recorded)
 
 
 def _folders(bags: Path, skills: Path) -> dict[str, dict[str, Any]]:
@@ -254,10 +290,15 @@ def _folders(bags: Path, skills: Path) -> dict[str, dict[str, Any]]:
     return overrides
 
 
-def _drawer_opening(client: GraphClient) -> float:
+def _judge(client: GraphClient, seed: int, run: SkillRun, task: Task) -> Trial:
     """Read the truth: only evaluation does that."""
-    message = client.read_topic("kalm_sim/truth/drawer_opening", Float64MultiArray, 20.0)
-    return float(message.data[0])
+    progress = float(client.read_topic("kalm_sim/truth/progress", Float64, 20.0).data)
+    return Trial(seed, run, progress, progress >= task.enough)
+
+
+def _told(trial: Trial, task: Task) -> str:
+    """Return how far a trial came, in words."""
+    return f"{task.measure} {trial.progress:.3f}"
 
 
 def _print_warning(line: str) -> None:

@@ -41,6 +41,8 @@ from kalm_ros.conversions import (
 from kalm_sim.clearing import OPEN
 from kalm_sim.scene import SceneParameters, draw_scene
 from kalm_sim.synthetic import draw_reachable, free_view
+from kalm_sim.tasks.base import Instances
+from kalm_sim.tasks.registry import task_named
 from kalm_sim.viewpoints import READY
 
 MOTION_TIMEOUT = 180.0
@@ -49,7 +51,8 @@ MOTION_TIMEOUT = 180.0
 FREE_SPEED = 1.4
 """Fastest joint in free motion [rad/s]."""
 
-TASK = "open the top drawer"
+HOLD_FORCE = 20.0
+"""With which the hand closes on a cup that it is given [N]."""
 
 
 @dataclass(frozen=True)
@@ -73,37 +76,57 @@ class LaboratoryOperator:
     Args:
         client: of a running graph with the simulator in it.
         robot: kinematics of the arm.
+        task: name of the task that is shown and done.
+
+    Raises:
+        GoalError: there is no such task.
     """
 
-    def __init__(self, client: GraphClient, robot: RobotModel) -> None:
+    def __init__(self, client: GraphClient, robot: RobotModel, task: str = "drawer") -> None:
         self._client = client
         self._robot = robot
+        self._task = task_named(task)
 
-    def change_scene(self, seed: int, empty: bool = False) -> SceneParameters:
-        """Clear the table, bring the arm to its ready posture and put another scene before it."""
+    def change_scene(
+        self, seed: int, empty: bool = False, instances: Instances = "all"
+    ) -> SceneParameters:
+        """Clear the table, bring the arm to its ready posture and put another scene before it.
+
+        What the task wants held from the start is given into the hand.
+
+        Args:
+            seed: of the scene.
+            empty: leave the object out.
+            instances: which objects, see `draw_scene`.
+        """
         self.go_ready()
-        response = self._client.call_service(
-            "kalm_sim/reset_scene", ResetScene, ResetScene.Request(seed=seed, empty=empty), 60.0
+        request = ResetScene.Request(
+            seed=seed, empty=empty, task=self._task.name, instances=instances
         )
+        response = self._client.call_service("kalm_sim/reset_scene", ResetScene, request, 60.0)
         _check(response.outcome)
-        return draw_scene(seed, empty)
+        scene = draw_scene(seed, empty, self._task.name, instances)
+        if scene.held is not None:
+            self._move_hand(0.0, HOLD_FORCE)
+        return scene
 
     def look(self, scene: SceneParameters, rng: np.random.Generator) -> None:
         """Take a random view of the scene with the camera in the hand."""
-        self._open_hand()
+        self._make_ready_to_grasp(scene)
         self._move_joints(free_view(scene, rng, self._robot).joints)
 
-    def demonstrate(self, seed: int, name: str) -> str:
-        """Record one demonstration of opening the top drawer and return the bag's path.
+    def demonstrate(self, seed: int, name: str, instances: Instances = "all") -> str:
+        """Record one demonstration of the task and return the bag's path.
 
         Args:
             seed: of the scene and of how it is shown.
             name: of the bag.
+            instances: which objects, see `draw_scene`.
         """
-        scene = self.change_scene(seed)
+        scene = self.change_scene(seed, instances=instances)
         rng = np.random.default_rng([seed, 4])
         view, script, joints = draw_reachable(scene, rng, self._robot)
-        self._open_hand()
+        self._make_ready_to_grasp(scene)
         self._move_joints(view.joints)
         recording = self._client.send_goal(
             "kalm/record_demonstration", RecordDemonstration, RecordDemonstration.Goal(name=name)
@@ -127,7 +150,7 @@ class LaboratoryOperator:
         self, name: str, bags: list[str], report: Callable[[str, float, str], None]
     ) -> LearnSkill.Result:
         """Have the skill learned from bags, and return the result message."""
-        goal = LearnSkill.Goal(skill=name, task=TASK, bags=bags, overwrite=True)
+        goal = LearnSkill.Goal(skill=name, task=self._task.sentence, bags=bags, overwrite=True)
         result = self._client.call_action(
             "kalm/learn_skill",
             LearnSkill,
@@ -166,17 +189,21 @@ class LaboratoryOperator:
         if not cleared.success:
             raise RobotError(f"the table cannot be cleared: {cleared.message}")
         if np.abs(self._joints() - READY).max() > 0.02:
-            self._open_hand()
+            self._move_hand(OPEN)
             self._move_joints(READY)
 
     def _joints(self) -> Array:
         message = self._client.read_topic(topics.JOINT_STATES, JointState, 20.0)
         return joint_state_from_ros(message)[0]
 
-    def _open_hand(self) -> None:
-        result = self._client.call_action(
-            "robot/move_gripper", MoveGripper, MoveGripper.Goal(width=OPEN), MOTION_TIMEOUT
-        )
+    def _make_ready_to_grasp(self, scene: SceneParameters) -> None:
+        """Open the hand, unless it holds what the task needs."""
+        if scene.held is None:
+            self._move_hand(OPEN)
+
+    def _move_hand(self, width: float, force: float = 0.0) -> None:
+        goal = MoveGripper.Goal(width=width, force=force)
+        result = self._client.call_action("robot/move_gripper", MoveGripper, goal, MOTION_TIMEOUT)
         _check(result.outcome)
 
     def _move_joints(self, target: Array) -> None:

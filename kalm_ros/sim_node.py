@@ -7,14 +7,14 @@ The camera publishes as realsense2_camera does. No node of the suite subscribes 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Literal
 
 from geometry_msgs.msg import PoseArray
 from pydantic import Field
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Float64MultiArray, UInt32
+from std_msgs.msg import Float64, Float64MultiArray, UInt32
 from std_srvs.srv import Trigger
 
 from kalm_core.bags import topics
@@ -39,7 +39,9 @@ from kalm_ros.run_node import run_node
 from kalm_sim.clearing import cleared
 from kalm_sim.depth_noise import DepthNoiseSettings
 from kalm_sim.laboratory import Laboratory
-from kalm_sim.scene import draw_scene
+from kalm_sim.scene import SceneParameters, draw_scene
+from kalm_sim.tasks.base import Instances
+from kalm_sim.tasks.registry import TASKS
 
 
 class SimNodeSettings(Settings):
@@ -49,7 +51,13 @@ class SimNodeSettings(Settings):
         "127.13.37.1", description="loopback address at which the arm answers; robot_node's too"
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of the first scene")
-    empty: bool = Field(False, description="leave the cabinet out of the first scene")
+    task: Literal["drawer", "handle", "pour"] = Field(
+        "drawer", description="whose object stands in the first scene"
+    )
+    instances: Instances = Field(
+        "all", description="which objects: for demonstrations, never seen in training, or both"
+    )
+    empty: bool = Field(False, description="leave the object out of the first scene")
     realtime: bool = Field(True, description="never run faster than the wall clock")
     image_rate: float = Field(
         3.0,
@@ -81,9 +89,10 @@ class SimNode(Node):
         truth = "kalm_sim/truth"
         self._opening = self.create_publisher(Float64MultiArray, f"{truth}/drawer_opening", STATES)
         self._handles = self.create_publisher(PoseArray, f"{truth}/handle_poses", STATES)
+        self._progress = self.create_publisher(Float64, f"{truth}/progress", STATES)
         self._seed = self.create_publisher(UInt32, f"{truth}/scene_seed", LATCHED)
         self._laboratory = Laboratory(
-            draw_scene(settings.seed, settings.empty),
+            draw_scene(settings.seed, settings.empty, settings.task, settings.instances),
             settings.host,
             settings.realtime,
             settings.noise,
@@ -131,14 +140,16 @@ class SimNode(Node):
         self._opening.publish(Float64MultiArray(data=[float(o) for o in truth.openings]))
         poses = [pose_to_ros(handle.T_base_handle) for handle in truth.handles]
         self._handles.publish(PoseArray(header=header, poses=poses))
+        self._progress.publish(Float64(data=truth.progress))
 
     def _reset_scene(
         self, request: ResetScene.Request, response: ResetScene.Response
     ) -> ResetScene.Response:
         try:
-            self._laboratory.reset(draw_scene(request.seed, request.empty))
+            scene = requested_scene(request)
+            self._laboratory.reset(scene)
             self._seed.publish(UInt32(data=request.seed))
-            what = "without the cabinet" if request.empty else "with the cabinet"
+            what = f"{'without' if scene.empty else 'with'} the {TASKS[scene.task].object_name}"
             response.outcome = outcome_to_ros(
                 Outcome.SUCCEEDED, f"Scene {request.seed} {what} is before the robot."
             )
@@ -153,6 +164,16 @@ class SimNode(Node):
         except KalmError as error:
             response.success, response.message = False, str(error)
         return response
+
+
+def requested_scene(request: ResetScene.Request) -> SceneParameters:
+    """Draw the scene that a request asks for.
+
+    Raises:
+        GoalError: there is no such task or set of instances.
+    """
+    instances = request.instances or "all"
+    return draw_scene(request.seed, request.empty, request.task or "drawer", instances)
 
 
 def main() -> int:

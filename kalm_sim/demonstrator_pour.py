@@ -1,7 +1,7 @@
 """How a person would guide the hand to pour a cup into a bowl.
 
-The tool stays where it is above the bowl and tips the cup forward; the hand, first behind the cup,
-comes over it. Sideways, the wide hand would meet the bowl.
+The tool stays where it is, high enough above the bowl for the wide hand to clear it, and turns the
+cup sideways, about the direction that the hand points in.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ from kalm_sim.tasks.bowl import PITCH, BowlParameters, CupParameters, upright_ha
 class PourSettings(Settings):
     """How the scripted person pours, and how much one time differs from the next."""
 
-    heading: float = Field(
-        20.0, ge=0.0, le=60.0, description="greatest turn of the hand off the bowl [deg]"
-    )
+    heading_min: float = Field(0.0, ge=-60.0, le=60.0, description="least lean of the hand [deg]")
+    heading_max: float = Field(20.0, ge=-60.0, le=60.0, description="greatest lean of it [deg]")
     pitch_error: float = Field(2.0, ge=0.0, le=15.0, description="greatest tilt at first [deg]")
     clearance_min: float = Field(
-        0.025, ge=0.01, le=0.2, description="least height of the cup's foot over the rim [m]"
+        0.085, ge=0.01, le=0.2, description="least height of the cup's foot over the rim [m]"
     )
-    clearance_max: float = Field(0.040, ge=0.01, le=0.2, description="greatest height of it [m]")
+    clearance_max: float = Field(0.100, ge=0.01, le=0.2, description="greatest height of it [m]")
     before: float = Field(
-        0.030, ge=0.0, le=0.1, description="tool to the bowl's middle, against the tilt [m]"
+        0.040, ge=0.0, le=0.1, description="tool to the bowl's middle, against the tilt [m]"
     )
     tilt_min: float = Field(116.0, ge=90.0, le=150.0, description="least tilt [deg]")
     tilt_max: float = Field(122.0, ge=90.0, le=150.0, description="greatest tilt [deg]")
@@ -95,7 +94,7 @@ def script_pour(
         cup: in the hand.
         rng: source of what differs from one time to the next.
         settings: how it is done; None takes the defaults.
-        side: 1 turns the hand to the left, -1 to the right.
+        side: 1 pours to the right, seen along the hand, -1 to the left.
 
     Raises:
         GoalError: `side` is neither 1 nor -1.
@@ -103,12 +102,13 @@ def script_pour(
     if side not in (1, -1):
         raise GoalError(f"side is {side}, expected 1 or -1")
     s = settings or PourSettings()
-    heading = np.arctan2(bowl.y, bowl.x) + side * np.radians(rng.uniform(-4.0, s.heading))
+    lean = rng.uniform(s.heading_min, s.heading_max)  # against the tilt, easier for the wrist
+    heading = np.arctan2(bowl.y, bowl.x) + side * np.radians(lean)
     pitch = float(PITCH) + np.radians(rng.uniform(-s.pitch_error, s.pitch_error))
     forward = np.array([np.cos(heading), np.sin(heading), 0.0])
-    left = np.array([-np.sin(heading), np.cos(heading), 0.0])
+    right = side * np.array([np.sin(heading), -np.cos(heading), 0.0])
     height = bowl.height + rng.uniform(s.clearance_min, s.clearance_max) + cup.grasp
-    place = transform_points(bowl.T_base_object, np.zeros(3)) - s.before * forward
+    place = transform_points(bowl.T_base_object, np.zeros(3)) - s.before * right
     place = place + np.append(rng.uniform(-0.006, 0.006, 2), height)
     over = make_pose(upright_hand(heading, pitch), place)
     speeds = (s.speed_min, s.speed_max)
@@ -122,7 +122,7 @@ def script_pour(
     count = round(rng.uniform(s.tilt_time_min, s.tilt_time_max) / SAMPLE_TIME)
     full = np.radians(rng.uniform(s.tilt_min, s.tilt_max))
     angles = full * ease(np.linspace(0.0, 1.0, count))
-    turns = Rotation.from_rotvec(angles[:, None] * left).as_matrix()
+    turns = Rotation.from_rotvec(side * angles[:, None] * forward).as_matrix()
     tilt = np.repeat(over[None], count, axis=0)
     tilt[:, :3, :3] = turns @ over[:3, :3]
 

@@ -24,12 +24,15 @@ from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.se3 import Array
 from kalm_sim.clearing import OPEN, cleared
 from kalm_sim.laboratory import Laboratory
-from kalm_sim.scene import TOP, SceneParameters
-from kalm_sim.synthetic import free_view
+from kalm_sim.scene import SceneParameters, SceneTruth
+from kalm_sim.synthetic import draw_reachable, free_view
 from kalm_sim.viewpoints import READY
 
 FREE_SPEED = 1.2
 """Fastest joint in free motion [rad/s]."""
+
+HOLD_FORCE = 20.0
+"""With which the hand closes on a cup [N]."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,17 @@ class Attempt:
     Attributes:
         outcome: of the suite.
         message: the sentence with it.
-        opening: of the top drawer afterwards, by the simulator's truth [m].
+        truth: of the scene afterwards.
     """
 
     outcome: Outcome
     message: str
-    opening: float
+    truth: SceneTruth
+
+    @property
+    def opening(self) -> float:
+        """How far the task is done, for instance how far the drawer is out [m]."""
+        return self.truth.progress
 
 
 class EpisodeRunner:
@@ -70,16 +78,40 @@ class EpisodeRunner:
         self._arm.close()
         self._laboratory.close()
 
-    def begin(self, scene: SceneParameters, rng: np.random.Generator) -> RgbdFrame:
-        """Put a scene before the robot, take a random view and return what the camera sees."""
+    def begin_at_ready(self, scene: SceneParameters) -> None:
+        """Put a scene before the robot in its ready posture, in its hand what it shall hold."""
         self._laboratory.reset(cleared(scene))
         self._arm.move_gripper(OPEN, 0.1, 0.0)
         self._move(READY)
         self._laboratory.reset(scene)
+        self._hold(scene)
+
+    def begin(self, scene: SceneParameters, rng: np.random.Generator) -> RgbdFrame:
+        """Put a scene before the robot, take a random view and return what the camera sees."""
+        self.begin_at_ready(scene)
         self._move(free_view(scene, rng, self._robot).joints)
         T_base_ee = self._arm.state().T_base_ee
         frame = self._laboratory.capture().frame
         return replace(frame, T_base_cam=T_base_ee @ self._T_ee_cam)
+
+    def demonstrate(self, scene: SceneParameters, rng: np.random.Generator) -> SceneTruth:
+        """Do a scene's task as the scripted person does it, and return the truth afterwards.
+
+        Args:
+            scene: with its object.
+            rng: source of the view and of how it is done.
+
+        Raises:
+            KalmError: the arm or the hand failed.
+        """
+        self.begin_at_ready(scene)
+        view, script, joints = draw_reachable(scene, rng, self._robot)
+        if scene.held is None:
+            self._arm.move_gripper(script.open_width, 0.1, 0.0)
+        self._move(view.joints)
+        self._move(joints[0])
+        self._arm.follow_ee_path(script.whole())
+        return self.truth
 
     def attempt(
         self, policy: Policy, keypoints: DetectedKeypoints, frame: RgbdFrame, seed: int
@@ -94,12 +126,17 @@ class EpisodeRunner:
             outcome, message = Outcome.SUCCEEDED, ""
         except KalmError as error:
             outcome, message = error.outcome, str(error)
-        return Attempt(outcome, message, self.opening)
+        return Attempt(outcome, message, self.truth)
 
     @property
-    def opening(self) -> float:
-        """How far the top drawer is out, by the simulator's truth [m]."""
-        return float(self._laboratory.truth().openings[TOP])
+    def truth(self) -> SceneTruth:
+        """The simulator's truth now."""
+        return self._laboratory.truth()
+
+    def _hold(self, scene: SceneParameters) -> None:
+        """Close the hand on what it is given."""
+        if scene.held is not None:
+            self._arm.move_gripper(0.0, 0.1, HOLD_FORCE)
 
     def _move(self, target: Array) -> None:
         self._arm.follow_joint_path(joint_line(self._arm.state().q, target, FREE_SPEED))

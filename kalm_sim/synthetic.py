@@ -6,6 +6,8 @@ develop and test perception and policy. Whether a grasp holds only `laboratory` 
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 
 from kalm_core.demonstration import Demonstration
@@ -89,7 +91,8 @@ def draw_reachable(
         side = 1 if attempt < attempts // 2 else -1
         script = write_script(scene, rng, side)
         motion = script.whole()
-        for start in robot.inverse_all(motion.T_base_ee[0], view.joints, seeds=8, enough=3):
+        first = robot.inverse_all(motion.T_base_ee[0], view.joints, seeds=8, enough=3)
+        for start in chain(first, robot.branches(motion.T_base_ee, view.joints, 3)):
             following = robot.follow(motion.T_base_ee, start)
             if following.joints is None:
                 reason = following.reason

@@ -21,7 +21,7 @@ Outline = list[tuple[float, float]]
 WALL = 0.004
 """Of bowls and cups [m]."""
 
-PITCH = np.radians(30.0)
+PITCH = np.radians(38.0)
 """How far the hand points below the horizontal when the cup in it stands upright [rad]."""
 
 
@@ -158,7 +158,7 @@ def draw_bowl(rng: np.random.Generator, instances: Instances) -> BowlParameters:
     white = rng.random() < 0.2
     saturation = (0.05, 0.12) if white else (0.3, 0.85)
     return BowlParameters(
-        x=uniform(rng, 0.46, 0.62),
+        x=uniform(rng, 0.50, 0.66),
         y=uniform(rng, -0.14, 0.14),
         yaw=uniform(rng, np.radians(-20), np.radians(20)),
         width=2 * radius,

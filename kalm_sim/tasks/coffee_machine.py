@@ -156,7 +156,7 @@ def draw_coffee_machine(rng: np.random.Generator, instances: Instances) -> Coffe
     width = uniform(rng, *ranges.width)
     depth = uniform(rng, 0.22, 0.28)
     return CoffeeMachineParameters(
-        x=uniform(rng, 0.56, 0.66),
+        x=uniform(rng, 0.63, 0.73),
         y=uniform(rng, -0.12, 0.12),
         yaw=uniform(rng, np.radians(-22), np.radians(22)),
         width=width,

@@ -182,8 +182,8 @@ def _add_lever(body: ET.Element, m: CoffeeMachineParameters) -> None:
         middle, reach = knee / 2, abs(knee[0]) / 2
         box(body, middle, (reach, 0.015, 0.004), look["material"], **_without_material(look))
         rod(body, knee, grip, 0.0045, **look)
-        size = (radius, half, radius)
-        box(body, grip, size, look["material"], name="lever_grip", **_without_material(look))
+        across = np.array([0.0, half, 0.0])
+        rod(body, grip - across, grip + across, radius, "cylinder", name="lever_grip", **look)
         return
     sides = {"u_bar": (1.0, 1.0), "bow": (0.55, 1.0), "tee": (0.0, 0.0)}[lever.shape]
     arm = radius * (0.95 if lever.shape == "tee" else 0.7)

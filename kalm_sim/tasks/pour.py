@@ -35,7 +35,7 @@ class PourTask(Task):
     measure, enough = "share of balls in the bowl", 0.8
     room = Room(on_top=False, beside=(0.12, 0.26), along=(-0.05, 0.28))
     # the hand that looks holds the cup upright, within a few degrees; the cup is below in the image
-    view = ViewRange((0.36, 0.52), (22.0, 42.0), 30.0, 70.0)
+    view = ViewRange((0.36, 0.52), (28.0, 48.0), 30.0, 70.0)
 
     def draw(self, rng: np.random.Generator, instances: Instances) -> TaskObject:
         """Draw a bowl and where it stands."""

@@ -57,7 +57,7 @@ def learn_a_little(root: Path) -> None:
         distillation=DistillationSettings(
             correspondence=CorrespondenceSettings(score_margin=0.12, part_margin=0.12)
         ),
-        policy=PolicySettings(steps=60, folds=0),
+        policy=PolicySettings(steps=60, folds=3),
     )
     learn_from_demonstrations(SKILL, "open the top drawer", demonstrations, root, settings)
 
@@ -144,12 +144,12 @@ def test_nobody_in_the_suite_listens_to_the_truth(world):
     suite = {entry.name for entry in world.supervisor.entries}
     topics: list[str] = []
     end = time.monotonic() + 30.0
-    while len(topics) < 3 or not suite <= set(node.get_node_names()):
+    while len(topics) < 4 or not suite <= set(node.get_node_names()):
         assert time.monotonic() < end, "the graph is not discovered"
         time.sleep(0.1)
         names = [name for name, _ in node.get_topic_names_and_types()]
         topics = [name for name in names if "/kalm_sim/truth/" in name]
-    assert len(topics) == 3
+    assert len(topics) == 4
     for topic in topics:
         listeners = {info.node_name for info in node.get_subscriptions_info_by_topic(topic)}
         assert not listeners & suite

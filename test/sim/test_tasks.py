@@ -136,8 +136,8 @@ def test_masks_are_where_the_truth_says_and_nowhere_without_the_object(task: str
     assert replaced.distractors.sum() > masks.distractors.sum()
 
 
-@pytest.mark.parametrize("share", [0.3, 0.9])
-def test_a_card_hides_the_share_of_the_part_that_was_asked_for(share: float) -> None:
+def test_a_card_hides_the_share_of_the_part_that_was_asked_for() -> None:
+    share = 0.9
     scene = draw_scene(1, task="handle")
     joints = seen_from(scene)
     before = render_masks(scene, joints)
