@@ -1,9 +1,9 @@
 """Limits of the FR3's joints: the stricter of what the arm and what its client allow.
 
 Position: `franka_description`'s FR3. Velocity: libfranka's FR3, but never above the 2.175 and 2.61
-rad/s that franky 2.0.0 accepts (its FR3 wheels carry the Panda's table). Acceleration: element-wise
-minimum of both tables. The hardware's limits shrink further near the ends of a joint's range; that
-is not modelled here.
+rad/s that franky 2.0.0 accepts (its FR3 wheels carry the Panda's table). Acceleration and
+jerk: element-wise minimum of both tables. The hardware's limits shrink further near the ends of a
+joint's range; that is not modelled here.
 """
 
 from __future__ import annotations
@@ -34,3 +34,8 @@ def velocity() -> Array:
 def acceleration() -> Array:
     """Return the (7,) acceleration limits [rad/s^2]."""
     return np.array([10.0, 7.5, 10.0, 10.0, 10.0, 10.0, 10.0])
+
+
+def jerk() -> Array:
+    """Return the (7,) jerk limits [rad/s^3]."""
+    return np.array([5000.0, 3750.0, 5000.0, 5000.0, 5000.0, 5000.0, 5000.0])

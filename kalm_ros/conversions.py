@@ -379,6 +379,7 @@ def _errors_by_outcome(classes: Sequence[object]) -> dict[int, type[KalmError]]:
     return {
         int(kind.outcome): kind
         for kind in classes
+        # one that only inherits its outcome is a special case of the class that states it
         if isinstance(kind, type) and issubclass(kind, KalmError) and "outcome" in vars(kind)
     }
 

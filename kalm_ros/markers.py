@@ -1,4 +1,4 @@
-"""What RViz shows of keypoints and trajectories."""
+"""What RViz shows of keypoints, trajectories and plans."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from kalm_core.keypoints import DetectedKeypoints
+from kalm_core.se3 import Array
 from kalm_core.trajectory import EndEffectorTrajectory
 from kalm_ros.conversions import point_to_ros
 
@@ -48,6 +49,24 @@ def trajectory_markers(
         marker.color = _color(i, 1.0 if i == 0 else 0.4)
         marker.points = [point_to_ros(point) for point in trajectory.positions]
         array.markers.append(marker)
+    return array
+
+
+def plan_markers(execution: EndEffectorTrajectory, approach: Array, header: Header) -> MarkerArray:
+    """Return the way of the tool: (N, 3) approach [m], the skill, the hand."""
+    array = _cleared(header)
+    for number, (name, points) in enumerate(
+        (("approach", approach), ("execution", execution.positions))
+    ):
+        marker = _marker(header, name, 0, Marker.LINE_STRIP, 2 * LINE_WIDTH)
+        marker.color = _color(number + 1, 1.0)
+        marker.points = [point_to_ros(point) for point in points]
+        array.markers.append(marker)
+    hand = _marker(header, "pointing", 0, Marker.LINE_LIST, LINE_WIDTH)
+    hand.color = _color(0, 1.0)
+    for T in execution.T_base_ee[:: max(1, len(execution.stamps) // 12)]:
+        hand.points += [point_to_ros(T[:3, 3]), point_to_ros(T[:3, 3] - 0.05 * T[:3, 2])]
+    array.markers.append(hand)
     return array
 
 

@@ -1,46 +1,54 @@
-"""Finds a trajectory that the arm can reach and follow, and the way to its start."""
+"""Plans and certifies the whole motion of a goal, and shows it; moves nothing."""
 
 from __future__ import annotations
 
 import sys
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from pydantic import Field
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from kalm_core.bags import topics
-from kalm_core.errors import GoalError, RobotError
+from kalm_core.errors import GoalError, KalmError, PlannerFailedError, RobotError
 from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.planning.calibration import CalibrationSettings, check_table, check_tool
 from kalm_core.planning.planner import PlanningSettings, make_planner
+from kalm_core.planning.robot_model import RobotModel
+from kalm_core.planning.views import path_to_other_view
 from kalm_core.progress import Progress
-from kalm_core.se3 import Array
+from kalm_core.rgbd import RgbdFrame
+from kalm_core.se3 import Array, invert_pose
 from kalm_core.settings import Settings
-from kalm_interfaces.action import PlanMotion
+from kalm_interfaces.action import PlanMotion, PlanView
 from kalm_ros.action_server import GoalServer
 from kalm_ros.conversions import (
-    BASE_FRAME,
     NANOSECONDS,
-    header_to_ros,
-    joint_path_to_ros,
     joint_state_from_ros,
     keypoints_from_ros,
     stamp_from_ros,
     trajectory_from_ros,
-    trajectory_to_ros,
 )
 from kalm_ros.frame_buffer import FrameBuffer, FrameSettings
 from kalm_ros.gate import Gate
+from kalm_ros.motion_messages import motion_to_ros, view_motion_to_ros
+from kalm_ros.moveit_motion import MoveItSettings, moveit_motion
 from kalm_ros.parameters import declare_settings
+from kalm_ros.plan_display import PlanDisplay
 from kalm_ros.qos import LISTEN_SENSOR
 from kalm_ros.run_node import run_node
+
+T = TypeVar("T")
 
 
 class PlanningNodeSettings(Settings):
     """Parameters of `planning_node`."""
 
     planning: PlanningSettings = PlanningSettings()
+    moveit: MoveItSettings = MoveItSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
     frame: FrameSettings = FrameSettings()
     hand_eye: HandEyeSettings = HandEyeSettings()
     joints_age: float = Field(
@@ -49,7 +57,7 @@ class PlanningNodeSettings(Settings):
 
 
 class PlanningNode(Node):
-    """Offers `kalm/plan_motion`."""
+    """Offers `kalm/plan_motion` and `kalm/plan_view`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -59,10 +67,12 @@ class PlanningNode(Node):
             self, PlanningNodeSettings, without=("planning.hand_eye",)
         )
         hand_eye = self._settings.hand_eye
-        self._planner = make_planner(
-            self._settings.planning.model_copy(update={"hand_eye": hand_eye})
-        )
+        planning = self._settings.planning.model_copy(update={"hand_eye": hand_eye})
+        free = moveit_motion(self._settings.moveit) if planning.backend == "moveit" else None
+        self._planner = make_planner(planning, free)
+        self._model = RobotModel.load(planning.robot)
         self._frames = FrameBuffer(self, self._settings.frame, hand_eye)
+        self._display = PlanDisplay(self)
         self._lock = threading.Lock()
         self._joint_state: JointState | None = None
         self._joints_gate = Gate(self)
@@ -73,13 +83,23 @@ class PlanningNode(Node):
             LISTEN_SENSOR,
             callback_group=self._joints_gate,
         )
-        self._trying = 0
+        self._tried = 0
+        running = threading.Lock()  # the planner serves one goal at a time
         GoalServer(
             self,
             PlanMotion,
             "kalm/plan_motion",
             self._plan,
-            lambda stage, fraction, text: PlanMotion.Feedback(trying=self._trying),
+            lambda *_: PlanMotion.Feedback(trying=self._tried),
+            running=running,
+        )
+        GoalServer(
+            self,
+            PlanView,
+            "kalm/plan_view",
+            self._plan_view,
+            lambda _, fraction, __: PlanView.Feedback(progress=fraction),
+            running=running,
         )
 
     def _keep_joints(self, message: JointState) -> None:
@@ -101,21 +121,65 @@ class PlanningNode(Node):
             raise RobotError(f"the newest joint state is {age:.1f} s old", "check robot_node")
         return joint_state_from_ros(message)
 
-    def _plan(self, goal: PlanMotion.Goal, result: PlanMotion.Result, progress: Progress) -> str:
-        result.chosen = -1
-        trajectories = [trajectory_from_ros(message) for message in goal.trajectories]
-        if not trajectories or None in trajectories:
-            raise GoalError("the goal holds no trajectory, or an empty one")
-        keypoints = keypoints_from_ros(goal.keypoints)
+    def _look(self, progress: Progress) -> tuple[RgbdFrame, Array, float]:
+        """Return an image with the arm still, and joints and opening then; both are checked."""
         with self._joints_gate.opened():
             frame = self._frames.fresh(progress)
             joints, gripper = self._joints_now()
-        plan = self._planner.plan(trajectories, keypoints, frame, joints, gripper, progress)
+        calibration = self._settings.calibration
+        reported = frame.T_base_cam @ invert_pose(self._settings.hand_eye.T_ee_cam)
+        check_tool(self._model.forward(joints), reported, calibration)
+        check_table(frame, calibration, self._settings.planning.obstacles)
+        return frame, joints, gripper
+
+    def _plan(self, goal: PlanMotion.Goal, result: PlanMotion.Result, progress: Progress) -> str:
+        result.chosen = -1
+        trajectories = [t for t in map(trajectory_from_ros, goal.trajectories) if t is not None]
+        if not trajectories or len(trajectories) < len(goal.trajectories):
+            raise GoalError("the goal holds no trajectory, or an empty one")
+        keypoints = keypoints_from_ros(goal.keypoints)
+        frame, joints, gripper = self._look(progress)
+        counting = Progress(self._count(progress, len(trajectories)), progress.should_stop)
+        plan = _planned(
+            lambda: self._planner.plan(trajectories, keypoints, frame, joints, gripper, counting)
+        )
         stamp = self.get_clock().now().nanoseconds
         result.chosen = plan.chosen
-        result.approach = joint_path_to_ros(plan.approach, header_to_ros(stamp, BASE_FRAME))
-        result.execution = trajectory_to_ros(plan.execution, stamp)
-        return f"Trajectory {plan.chosen} of {len(trajectories)} can be reached and followed."
+        result.motion = motion_to_ros(plan.motion, plan.certificate, stamp)
+        self._display.show(plan, frame, result.motion)
+        return f"Trajectory {plan.chosen + 1} of {len(trajectories)} is {plan.certificate}."
+
+    def _count(self, progress: Progress, total: int) -> Callable[[str, float, str], None]:
+        def report(stage: str, fraction: float, text: str) -> None:
+            self._tried = round(fraction * total)
+            progress.report(stage, fraction, text)
+
+        return report
+
+    def _plan_view(self, goal: PlanView.Goal, result: PlanView.Result, progress: Progress) -> str:
+        keypoints = keypoints_from_ros(goal.keypoints)
+        if not keypoints.found.any():
+            raise GoalError("no keypoint was found, so there is nothing to look at")
+        frame, joints, gripper = self._look(progress)
+        path = _planned(
+            lambda: path_to_other_view(
+                self._planner, self._model, keypoints, frame, joints, gripper, progress
+            )
+        )
+        result.motion = view_motion_to_ros(path, self.get_clock().now().nanoseconds)
+        return "Another view of the keypoints can be taken."
+
+
+def _planned(call: Callable[[], T]) -> T:
+    """Call the planner; what it did not foresee becomes an outcome of its own."""
+    try:
+        return call()
+    except KalmError:
+        raise
+    except Exception as error:
+        raise PlannerFailedError(
+            f"the planner failed: {type(error).__name__}: {error}", "nothing was moved; try again"
+        ) from error
 
 
 def main() -> int:

@@ -17,21 +17,33 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from kalm_core.bags import topics
-from kalm_core.errors import CancelledError, GoalError, KalmError, RobotError
+from kalm_core.errors import (
+    CancelledError,
+    ClientGoneError,
+    GoalError,
+    KalmError,
+    MotionRefusedError,
+    RobotError,
+)
 from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
+from kalm_core.robot.motion_gate import demand_executable, demand_fresh, demand_same
 from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.settings import Settings
-from kalm_interfaces.action import ExecuteTrajectory, MoveGripper
+from kalm_interfaces.action import ExecuteMotion, ExecuteTrajectory, MoveGripper
 from kalm_ros.action_server import GoalServer
 from kalm_ros.conversions import (
     BASE_FRAME,
+    NANOSECONDS,
     header_to_ros,
     joint_path_from_ros,
     joint_state_to_ros,
     pose_to_ros,
+    stamp_from_ros,
     trajectory_from_ros,
 )
+from kalm_ros.heartbeat import HeartbeatWatch
+from kalm_ros.motion_messages import motion_digest, motion_from_ros
 from kalm_ros.parameters import declare_settings
 from kalm_ros.periodic import Periodic
 from kalm_ros.qos import STATES
@@ -57,6 +69,20 @@ class RobotNodeSettings(Settings):
     speed_scale: float = Field(
         0.5, gt=0, le=1, description="speed of motions whose goal does not say one"
     )
+    motion_age: float = Field(
+        30.0, gt=0, le=600, description="a certified motion older than this is refused [s]"
+    )
+    client_silence: float = Field(
+        0.5,
+        ge=0.2,
+        le=5,
+        description="the arm stops when the client of its motion says nothing for so long [s]",
+    )
+    allow_uncertified: bool = Field(
+        False,
+        description="execute trajectories that nobody has checked for collisions; only for the "
+        "simulator's operator",
+    )
 
 
 class RobotNode(Node):
@@ -71,7 +97,18 @@ class RobotNode(Node):
         self._joints = self.create_publisher(JointState, topics.JOINT_STATES.lstrip("/"), STATES)
         self._pose = self.create_publisher(PoseStamped, topics.EE_POSE.lstrip("/"), STATES)
         self._stopped = threading.Event()
+        self._heartbeats = HeartbeatWatch(self)
         motion = threading.Lock()
+        GoalServer(
+            self,
+            ExecuteMotion,
+            "robot/execute_motion",
+            self._execute_motion,
+            lambda part, fraction, _: ExecuteMotion.Feedback(
+                part=part.rpartition("/")[0] or part, progress=fraction
+            ),
+            running=motion,
+        )
         GoalServer(
             self,
             ExecuteTrajectory,
@@ -117,12 +154,69 @@ class RobotNode(Node):
         self._joints.publish(joint_state_to_ros(state.q, state.dq, state.gripper_width, header))
         self._pose.publish(PoseStamped(header=header, pose=pose_to_ros(state.T_base_ee)))
 
+    def _execute_motion(
+        self, goal: ExecuteMotion.Goal, result: ExecuteMotion.Result, progress: Progress
+    ) -> str:
+        demand_same(goal.motion.digest, motion_digest(goal.motion))
+        planned = stamp_from_ros(goal.motion.header.stamp)
+        age = (self.get_clock().now().nanoseconds - planned) / NANOSECONDS
+        demand_fresh(age, self._settings.motion_age)
+        approach, execution, joints, retreat = motion_from_ros(goal.motion)
+        parts = {"approach": approach, "execution": joints, "retreat": retreat}
+        demand_executable(
+            [(name, path) for name, path in parts.items() if path is not None],
+            self._arm.state().q,
+            self._settings.robot.start_joint_tolerance,
+        )
+        scale = self._speed_scale(goal.speed_scale)
+        with self._of_client(goal.client, progress) as alive, self._stoppable(alive) as watched:
+
+            def follow(name: str, move: Callable[[Progress], float]) -> None:
+                named = Progress(
+                    lambda stage, fraction, text: watched.report(f"{name}/{stage}", fraction, text),
+                    watched.should_stop,
+                )
+                result.tracking_error = max(result.tracking_error, float(move(named)))
+
+            opening = float("nan") if execution is None else float(execution.gripper[0])
+            if self._arm.state().gripper_width < opening - self._settings.robot.gripper_switch:
+                self._arm.move_gripper(min(opening, MAX_WIDTH), 0.0, 0.0, watched)
+            follow("approach", lambda p: self._arm.follow_joint_path(approach, scale, p))
+            if execution is not None:
+                follow("execution", lambda p: self._arm.follow_ee_path(execution, scale, p))
+            if retreat is not None:
+                follow("retreat", lambda p: self._arm.follow_joint_path(retreat, scale, p))
+        return f"The arm did the whole motion within {result.tracking_error * 1000:.1f} mm."
+
+    @contextlib.contextmanager
+    def _of_client(self, client: str, progress: Progress) -> Iterator[Progress]:
+        """Give a goal that ends when its client falls silent too."""
+        if not client:
+            raise GoalError(
+                "the goal names no client", "say a word of your own on robot/alive, and name it"
+            )
+        silence = self._settings.client_silence
+        with self._heartbeats.watching(client, silence) as gone:
+            try:
+                yield Progress(progress.report, lambda: progress.should_stop() or gone())
+            except CancelledError:
+                if progress.should_stop() or not gone():
+                    raise
+                raise ClientGoneError(
+                    f"the client said nothing for {silence} s and the arm was stopped"
+                ) from None
+
     def _execute_trajectory(
         self,
         goal: ExecuteTrajectory.Goal,
         result: ExecuteTrajectory.Result,
         progress: Progress,
     ) -> str:
+        if not self._settings.allow_uncertified:
+            raise MotionRefusedError(
+                "robot/execute_trajectory moves the arm along paths that nobody has checked",
+                "use robot/execute_motion, or in a simulator set allow_uncertified",
+            )
         joint_path = joint_path_from_ros(goal.joint_path)
         ee_path = trajectory_from_ros(goal.ee_path)
         if joint_path is None and ee_path is None:

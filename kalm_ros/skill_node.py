@@ -13,20 +13,22 @@ from pydantic import Field
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
-from kalm_core.errors import GoalError
+from kalm_core.errors import GoalError, NoFeasibleTrajectoryError
 from kalm_core.progress import Progress
 from kalm_core.settings import Settings
 from kalm_core.skill import list_skills, skill_folder
 from kalm_interfaces.action import (
     DetectKeypoints,
+    ExecuteMotion,
     ExecuteSkill,
-    ExecuteTrajectory,
     PlanMotion,
+    PlanView,
     PredictTrajectories,
 )
-from kalm_interfaces.msg import SkillInfo
+from kalm_interfaces.msg import CertifiedMotion, KeypointArray, SkillInfo
 from kalm_interfaces.srv import ListSkills
 from kalm_ros.action_server import GoalServer
+from kalm_ros.heartbeat import Heartbeat
 from kalm_ros.parameters import declare_settings
 from kalm_ros.run_node import run_node
 from kalm_ros.sub_action import SubAction
@@ -41,6 +43,10 @@ class SkillNodeSettings(Settings):
     )
     samples: int = Field(16, ge=1, le=256, description="trajectories to sample and try")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of the samples")
+    second_look: bool = Field(
+        True,
+        description="when no motion is certified, go to another view once and detect again there",
+    )
     patience: float = Field(
         10.0, gt=0, le=120, description="how long another node may take to appear [s]"
     )
@@ -79,7 +85,9 @@ class SkillNode(Node):
             PredictTrajectories, "kalm/predict_trajectories", "trajectory_node"
         )
         self._plan = self._action(PlanMotion, "kalm/plan_motion", "planning_node")
-        self._move = self._action(ExecuteTrajectory, "robot/execute_trajectory", "robot_node")
+        self._plan_view = self._action(PlanView, "kalm/plan_view", "planning_node")
+        self._move = self._action(ExecuteMotion, "robot/execute_motion", "robot_node")
+        self._heartbeat = Heartbeat(self)
         GoalServer(
             self,
             ExecuteSkill,
@@ -101,40 +109,81 @@ class SkillNode(Node):
     ) -> str:
         self._check(goal)
         phases = Phases(result, progress)
-        with phases.phase("detect", f"looking for the keypoints of {goal.skill}") as say:
-            found = self._detect.call(
-                DetectKeypoints.Goal(skill=goal.skill),
-                progress,
-                lambda f: say(f.progress, f.stage),
-            )
-        with phases.phase("predict", "sampling trajectories") as say:
-            predicted = self._predict.call(
-                PredictTrajectories.Goal(
-                    keypoints=found.keypoints,
-                    samples=self._settings.samples,
-                    seed=self._settings.seed,
-                ),
-                progress,
-                lambda f: say(f.progress, ""),
-            )
-        candidates = predicted.trajectories
-        with phases.phase("plan", "looking for a trajectory that can be followed") as say:
-            plan = self._plan.call(
-                PlanMotion.Goal(trajectories=candidates, keypoints=found.keypoints),
-                progress,
-                lambda f: say(f.trying / len(candidates), f"trying trajectory {f.trying}"),
-            )
+        speed = goal.speed_scale or self._settings.speed_scale
+        keypoints = self._detected(goal.skill, phases, progress)
+        try:
+            plan = self._planned(keypoints, phases, progress)
+        except NoFeasibleTrajectoryError as error:
+            if goal.mode == ExecuteSkill.Goal.VIEW_ONLY or not self._settings.second_look:
+                raise
+            self._go_to_another_view(error, keypoints, speed, phases, progress)
+            keypoints = self._detected(goal.skill, phases, progress)
+            try:
+                plan = self._planned(keypoints, phases, progress)
+            except NoFeasibleTrajectoryError as second:
+                raise NoFeasibleTrajectoryError(
+                    f"{error.problem} From a second view: {second.problem}", second.remedy
+                ) from second
+        result.motion = plan.motion
         if goal.mode == ExecuteSkill.Goal.VIEW_ONLY:
             return f"{plan.outcome.message} The arm was not moved, as asked."
         with phases.phase("execute", "moving the arm") as say:
-            moved = self._move.call(
-                ExecuteTrajectory.Goal(
-                    joint_path=plan.approach,
-                    ee_path=plan.execution,
-                    speed_scale=goal.speed_scale or self._settings.speed_scale,
+            return self._moved(plan.motion, speed, progress, say)
+
+    def _detected(self, skill: str, phases: Phases, progress: Progress) -> KeypointArray:
+        with phases.phase("detect", f"looking for the keypoints of {skill}") as say:
+            return self._detect.call(
+                DetectKeypoints.Goal(skill=skill), progress, lambda f: say(f.progress, f.stage)
+            ).keypoints
+
+    def _planned(self, keypoints: KeypointArray, phases: Phases, progress: Progress) -> Any:
+        with phases.phase("predict", "sampling trajectories") as say:
+            candidates = self._predict.call(
+                PredictTrajectories.Goal(
+                    keypoints=keypoints, samples=self._settings.samples, seed=self._settings.seed
                 ),
                 progress,
-                lambda f: say(f.progress, f.part.replace("_", " ")),
+                lambda f: say(f.progress, ""),
+            ).trajectories
+        with phases.phase("plan", "looking for a motion that can be certified") as say:
+            return self._plan.call(
+                PlanMotion.Goal(trajectories=candidates, keypoints=keypoints),
+                progress,
+                lambda f: say(f.trying / len(candidates), f"tried {f.trying} trajectories"),
+            )
+
+    def _go_to_another_view(
+        self,
+        why: NoFeasibleTrajectoryError,
+        keypoints: KeypointArray,
+        speed: float,
+        phases: Phases,
+        progress: Progress,
+    ) -> None:
+        """Look from elsewhere; the first error is the goal's where that cannot be done."""
+        with phases.phase("look again", "going to another view") as say:
+            try:
+                view = self._plan_view.call(
+                    PlanView.Goal(keypoints=keypoints), progress, lambda f: say(f.progress, "")
+                )
+            except NoFeasibleTrajectoryError as error:
+                raise NoFeasibleTrajectoryError(
+                    f"{why.problem} {error.problem}", why.remedy
+                ) from error
+            self._moved(view.motion, speed, progress, say)
+
+    def _moved(
+        self,
+        motion: CertifiedMotion,
+        speed: float,
+        progress: Progress,
+        say: Callable[[float, str], None],
+    ) -> str:
+        with self._heartbeat.beating() as word:
+            moved = self._move.call(
+                ExecuteMotion.Goal(motion=motion, speed_scale=speed, client=word),
+                progress,
+                lambda f: say(f.progress, f.part),
             )
         return str(moved.outcome.message)
 

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from kalm_core import fr3_limits
 from kalm_core.errors import BackendUnavailableError
-from kalm_core.planning.contacts import ContactFinder
+from kalm_core.planning.contacts import FINGERS, Contact, ContactFinder
 from kalm_core.planning.obstacles import Obstacles, no_obstacles
 from kalm_core.planning.robot_model import BASE_FRAME, RobotModel
 from kalm_core.se3 import Array
 
 GROUP = "arm"
+_GREY = np.array([0.5, 0.5, 0.5, 1.0])
 FLANGE = "fr3_link8"
-_VOXELS, _FLOOR = "voxels", "floor"
+_VOXELS, _TOUCHABLE, _FLOOR = "voxels", "touchable", "floor"
 
 
 class CollisionScene:
@@ -30,7 +31,8 @@ class CollisionScene:
 
     Attributes:
         scene: roboplan's scene, for its planners; group "arm" has the limits of `fr3_limits`.
-        obstacles: those that are in the scene now.
+        obstacles: those in the scene now that nothing may touch.
+        touchable: those in the scene now that the fingers, and only they, may touch.
         failures: texts of the checks that ended in an exception.
     """
 
@@ -54,6 +56,7 @@ class CollisionScene:
         _set_limits(core, self.scene, model)
         self._filters: dict[float, Any] = {}
         self.obstacles = no_obstacles()
+        self.touchable = no_obstacles()
         self.failures: list[str] = []
         self.gripper = 0.0
         self.set_gripper(0.0)
@@ -63,30 +66,50 @@ class CollisionScene:
         self.gripper = float(np.clip(opening, 0.0, 0.08))
         self.scene.setJointPositions(self._full(np.zeros(7)))
 
-    def set_obstacles(self, obstacles: Obstacles) -> None:
-        """Replace all obstacles. The base link, which cannot move, is not checked against them."""
+    def set_obstacles(self, obstacles: Obstacles, touchable: Obstacles | None = None) -> None:
+        """Replace all obstacles. The base link, which cannot move, is not checked against them.
+
+        Args:
+            obstacles: what no link may touch; its floor is used.
+            touchable: what only the fingers may touch: the contact that the skill is made for.
+        """
+        touchable = no_obstacles() if touchable is None else touchable
         for name, present in (
             (_VOXELS, len(self.obstacles) > 0),
+            (_TOUCHABLE, len(self.touchable) > 0),
             (_FLOOR, self.obstacles.floor is not None),
         ):
             if present:
                 self.scene.removeGeometry(name)
-        grey = np.array([0.5, 0.5, 0.5, 1.0])
-        if len(obstacles):
-            size = obstacles.voxel_size
-            rest = np.tile([size, 1.0, 0.5], (len(obstacles), 1))
-            tree = self._core.OcTree(list(np.hstack([obstacles.centers, rest])), size)
-            self.scene.addOcTreeGeometry(_VOXELS, "universe", tree, np.eye(4), grey)
-            self.scene.setCollisions(_VOXELS, BASE_FRAME, False)
+        ignored: list[tuple[str, str]] = []
+        for name, voxels in ((_VOXELS, obstacles), (_TOUCHABLE, touchable)):
+            if len(voxels):
+                self._add_voxels(name, voxels)
+                ignored.append((name, BASE_FRAME))
+        if len(touchable):
+            ignored += [(_TOUCHABLE, finger) for finger in FINGERS]
+        if len(obstacles) and len(touchable):
+            ignored.append((_VOXELS, _TOUCHABLE))
         if obstacles.floor is not None:
             pose = np.eye(4)
             pose[2, 3] = obstacles.floor - 0.5
             box = self._core.Box(6.0, 6.0, 1.0)
-            self.scene.addBoxGeometry(_FLOOR, "universe", box, pose, grey)
-            self.scene.setCollisions(_FLOOR, BASE_FRAME, False)
-            if len(obstacles):
-                self.scene.setCollisions(_FLOOR, _VOXELS, False)
-        self.obstacles = obstacles
+            self.scene.addBoxGeometry(_FLOOR, "universe", box, pose, _GREY)
+            ignored.append((_FLOOR, BASE_FRAME))
+            ignored += [
+                (_FLOOR, name)
+                for name, voxels in ((_VOXELS, obstacles), (_TOUCHABLE, touchable))
+                if len(voxels)
+            ]
+        if ignored:
+            self.scene.setCollisions(ignored, False)
+        self.obstacles, self.touchable = obstacles, touchable
+
+    def _add_voxels(self, name: str, voxels: Obstacles) -> None:
+        size = voxels.voxel_size
+        rest = np.tile([size, 1.0, 0.5], (len(voxels), 1))
+        tree = self._core.OcTree(list(np.hstack([voxels.centers, rest])), size)
+        self.scene.addOcTreeGeometry(name, "universe", tree, np.eye(4), _GREY)
 
     def _full(self, q: Array) -> Array:
         return np.append(q, self.gripper / 2)
@@ -125,9 +148,13 @@ class CollisionScene:
         points = np.ascontiguousarray(points, dtype=np.float64)
         return np.asarray(self._filters[padding].computeMask(self._full(q), points), dtype=bool)
 
-    def contact(self, q: Array) -> str | None:
-        """Name the first contact at joints q (7,), found by another library; None when free."""
-        self._finder.set_obstacles(self.obstacles)
+    def link_points(self, count: int) -> list[tuple[str, int, Array]]:
+        """Return points on every solid that moves; see `ContactFinder.link_points`."""
+        return self._finder.link_points(count)
+
+    def contact(self, q: Array) -> Contact | None:
+        """Return the first contact at joints q (7,), found by another library; None when free."""
+        self._finder.set_obstacles(self.obstacles, self.touchable)
         return self._finder.first_contact(q, self.gripper)
 
     def explain(self, q: Array) -> str:
@@ -141,7 +168,7 @@ class CollisionScene:
             )
         contact = self.contact(q)
         if contact is not None:
-            return contact
+            return str(contact)
         return f"the check failed ({self.failures[-1]})" if self.failures else "contact not located"
 
 

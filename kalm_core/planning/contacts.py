@@ -5,6 +5,7 @@ Uses pinocchio and coal directly, independently of the planner's own checks.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,33 @@ from kalm_core.planning.obstacles import Obstacles
 from kalm_core.planning.robot_body import CAMERA_LINK
 from kalm_core.se3 import Array
 
-_FINGERS = ("fr3_leftfinger", "fr3_rightfinger")
-_VOXELS, _FLOOR = "voxels", "floor"
+FINGERS = ("fr3_leftfinger", "fr3_rightfinger")
+_ARM_JOINTS = 7
+_VOXELS, _TOUCHABLE, _FLOOR = "voxels", "touchable", "floor"
+
+
+@dataclass(frozen=True)
+class Contact:
+    """Where the arm touches itself or something.
+
+    Attributes:
+        link: the link that touches.
+        other: the other link, "obstacle" or "the floor".
+        point: (3,) where, in the base frame [m].
+        depth: how deep [m]; 0 where the checker does not say.
+    """
+
+    link: str
+    other: str
+    point: Array
+    depth: float
+
+    def __str__(self) -> str:
+        """Say it in plain words."""
+        if self.other not in ("obstacle", "the floor"):
+            return f"link {self.link} touches link {self.other}"
+        x, y, z = self.point
+        return f"link {self.link}, {self.other} at ({x:.2f}, {y:.2f}, {z:.2f})"
 
 
 class ContactFinder:
@@ -34,16 +60,16 @@ class ContactFinder:
             self._model, urdf_text, pin.COLLISION, package_dirs=[str(meshes)]
         )
         frames = [f.name for f in self._model.frames]
-        self.allowed = [_FINGERS]  # closed fingers touch
+        self.allowed = [FINGERS]  # closed fingers touch
         if CAMERA_LINK in frames:
-            self.allowed += [(CAMERA_LINK, finger) for finger in _FINGERS]
+            self.allowed += [(CAMERA_LINK, finger) for finger in FINGERS]
         self._robot = list(range(len(self._geometry.geometryObjects)))
         self._links = [frames[o.parentFrame] for o in self._geometry.geometryObjects]
         self._self_pairs = [
             (i, j) for i in self._robot for j in self._robot if i < j and self._matters(i, j)
         ]
         self._obstacle_ids: list[int] = []
-        self._obstacles: Obstacles | None = None
+        self._obstacles: tuple[Obstacles, Obstacles] | None = None
         self._rebuild()
 
     def _matters(self, i: int, j: int) -> bool:
@@ -53,20 +79,24 @@ class ContactFinder:
         pair = {self._links[i], self._links[j]}
         return all(pair != set(names) for names in self.allowed)
 
-    def set_obstacles(self, obstacles: Obstacles) -> None:
-        """Replace all obstacles."""
+    def set_obstacles(self, obstacles: Obstacles, touchable: Obstacles) -> None:
+        """Replace all obstacles, and those that only the fingers may touch."""
         import coal
 
-        if obstacles is self._obstacles:
+        wanted = (obstacles, touchable)
+        if self._obstacles is not None and all(
+            a is b for a, b in zip(wanted, self._obstacles, strict=True)
+        ):
             return
-        self._obstacles = obstacles
-        for name in (_VOXELS, _FLOOR):
+        self._obstacles = wanted
+        for name in (_VOXELS, _TOUCHABLE, _FLOOR):
             if self._geometry.existGeometryName(name):
                 self._geometry.removeGeometryObject(name)
         shapes: list[tuple[str, Any, Any]] = []
-        if len(obstacles):
-            tree = coal.makeOctree(obstacles.centers, obstacles.voxel_size)
-            shapes.append((_VOXELS, tree, self._pin.SE3.Identity()))
+        for name, voxels in ((_VOXELS, obstacles), (_TOUCHABLE, touchable)):
+            if len(voxels):
+                tree = coal.makeOctree(voxels.centers, voxels.voxel_size)
+                shapes.append((name, tree, self._pin.SE3.Identity()))
         if obstacles.floor is not None:
             below = self._pin.SE3(np.eye(3), np.array([0.0, 0.0, obstacles.floor - 0.5]))
             shapes.append((_FLOOR, coal.Box(6.0, 6.0, 1.0), below))
@@ -78,8 +108,14 @@ class ContactFinder:
 
     def _rebuild(self) -> None:
         self._geometry.removeAllCollisionPairs()
-        movable = [i for i in self._robot if self._geometry.geometryObjects[i].parentJoint > 0]
-        pairs = self._self_pairs + [(i, k) for k in self._obstacle_ids for i in movable]
+        objects = self._geometry.geometryObjects
+        movable = [i for i in self._robot if objects[i].parentJoint > 0]
+        pairs = self._self_pairs + [
+            (i, k)
+            for k in self._obstacle_ids
+            for i in movable
+            if not (objects[k].name == _TOUCHABLE and self._links[i] in FINGERS)
+        ]
         for i, j in pairs:
             self._geometry.addCollisionPair(self._pin.CollisionPair(i, j))
         self._data: Any = self._model.createData()
@@ -87,8 +123,8 @@ class ContactFinder:
         for request in self._geometry_data.collisionRequests:
             request.enable_contact = True
 
-    def first_contact(self, q: Array, gripper: float) -> str | None:
-        """Name the first contact at joints q (7,) [rad] and finger opening [m]; None if free."""
+    def first_contact(self, q: Array, gripper: float) -> Contact | None:
+        """Return the first contact at joints q (7,) [rad] and finger opening [m]; None if free."""
         full = np.concatenate([q, [gripper / 2, gripper / 2]])
         touched = self._pin.computeCollisions(
             self._model, self._data, self._geometry, self._geometry_data, full, True
@@ -100,11 +136,60 @@ class ContactFinder:
             result = self._geometry_data.collisionResults[k]
             if not (index[k] and result.isCollision()):
                 continue
-            link = self._links[pair.first]
-            if pair.second < len(self._links):
-                return f"link {link} touches link {self._links[pair.second]}"
-            x, y, z = np.asarray(result.getContact(0).pos)
-            where = f"({x:.2f}, {y:.2f}, {z:.2f})"
-            kind = self._geometry.geometryObjects[pair.second].name
-            return f"link {link}, {'the floor' if kind == _FLOOR else 'obstacle'} at {where}"
-        return "contact not located"
+            found = result.getContact(0)
+            other = (
+                self._links[pair.second]
+                if pair.second < len(self._links)
+                else _WORDS[self._geometry.geometryObjects[pair.second].name]
+            )
+            return Contact(
+                self._links[pair.first],
+                other,
+                np.array(found.pos, dtype=np.float64),
+                _finite(abs(float(found.penetration_depth))),
+            )
+        raise AssertionError("pinocchio reports a contact and names no pair")
+
+    def link_points(self, count: int) -> list[tuple[str, int, Array]]:
+        """Return (link, joint, (<= count, 3) points in the joint's frame [m]) of every solid.
+
+        The joint is the one of 1 to 7 that carries the solid; closed fingers are carried by 7, and
+        the base link is left out. Points lie on the surface, spread out: corners of a box, vertices
+        of a mesh.
+        """
+        found = []
+        for geometry, link in zip(self._geometry.geometryObjects, self._links, strict=False):
+            if geometry.parentJoint == 0:
+                continue
+            shape = geometry.geometry
+            if hasattr(shape, "halfSide"):
+                signs = np.stack(np.meshgrid(*[(-1.0, 1.0)] * 3), axis=-1).reshape(-1, 3)
+                points = signs * np.asarray(shape.halfSide)
+            else:
+                points = np.asarray(shape.vertices(), dtype=np.float64)
+            placement, joint = geometry.placement, int(geometry.parentJoint)
+            if joint > _ARM_JOINTS:
+                placement = self._model.jointPlacements[joint] * placement
+                joint = int(self._model.parents[joint])
+            points = points @ placement.rotation.T + placement.translation
+            found.append((link, joint, _spread(points, count)))
+        return found
+
+
+_WORDS = {_VOXELS: "obstacle", _TOUCHABLE: "obstacle", _FLOOR: "the floor"}
+
+
+def _finite(value: float) -> float:
+    return value if np.isfinite(value) else 0.0
+
+
+def _spread(points: Array, count: int) -> Array:
+    """Return up to `count` of (N, 3) points, each the farthest from those before."""
+    if len(points) <= count:
+        return points
+    chosen = [0]
+    distance = np.linalg.norm(points - points[0], axis=1)
+    while len(chosen) < count:
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return points[chosen]

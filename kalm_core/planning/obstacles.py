@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -26,9 +27,16 @@ RobotMask = Callable[[Array], NDArray[np.bool_]]
 class ObstacleSettings(Settings):
     """How a depth image becomes obstacles."""
 
-    voxel_size: float = Field(0.02, ge=0.005, le=0.1, description="edge of a voxel [m]")
+    voxel_size: float = Field(0.01, ge=0.005, le=0.1, description="edge of a voxel [m]")
+    clearance: float = Field(
+        0.005,
+        ge=0.0025,
+        le=0.05,
+        description="distance that the arm keeps from every point that was seen [m]; half of it "
+        "covers what moves between two checks",
+    )
     min_points: int = Field(
-        3, ge=1, le=100, description="depth pixels that make a voxel an obstacle"
+        3, ge=1, le=100, description="depth pixels in 2 voxels cubed below which they are noise"
     )
     pixel_stride: int = Field(2, ge=1, le=8, description="use every n-th row and column")
     min_depth: float = Field(
@@ -44,19 +52,13 @@ class ObstacleSettings(Settings):
         description="share of pixels with depth below which nothing is planned",
     )
     robot_padding: float = Field(
-        0.02, ge=0.0, le=0.1, description="points this near to the arm's links are the arm [m]"
+        0.01, ge=0.0, le=0.1, description="points this near to the arm's links are the arm [m]"
     )
     contact_radius: float = Field(
-        0.12,
+        0.1,
         ge=0.0,
         le=0.3,
-        description="around keypoints, ignored in the last straight part of the approach [m]",
-    )
-    execution_radius: float = Field(
-        0.15,
-        ge=0.0,
-        le=0.5,
-        description="around keypoints, ignored in the execution: it moves with the hand [m]",
+        description="around keypoints, where the fingers, and only they, may touch [m]",
     )
     floor: Literal["off", "fitted", "fixed"] = Field(
         "off", description="no half space below; the lowest seen plane; or floor_height"
@@ -83,31 +85,63 @@ class Obstacles:
     def __len__(self) -> int:
         return len(self.centers)
 
-    def without(self, points: Array, radius: float) -> Obstacles:
-        """Return the obstacles without the voxels within `radius` [m] of any (M, 3) point."""
+    def split(self, points: Array, radius: float) -> tuple[Obstacles, Obstacles]:
+        """Return the voxels beyond and those within `radius` [m] of any (M, 3) point.
+
+        The second part has no floor.
+        """
         from scipy.spatial import cKDTree
 
         if len(self.centers) == 0 or len(points) == 0 or radius <= 0:
-            return self
-        distance = cKDTree(points).query(self.centers)[0]
-        return replace(self, centers=self.centers[distance > radius])
+            return self, no_obstacles()
+        far = cKDTree(points).query(self.centers)[0] > radius
+        within = replace(self, centers=self.centers[~far], floor=None)
+        return replace(self, centers=self.centers[far]), within
 
 
 def no_obstacles() -> Obstacles:
     """Return free space: only the arm itself can be touched."""
-    return Obstacles(np.zeros((0, 3)), 0.02)
+    return Obstacles(np.zeros((0, 3)), 0.01)
 
 
-def voxelize(points: Array, voxel_size: float, min_points: int = 1) -> Array:
-    """Return the (N, 3) centres of the voxels that hold at least `min_points` of (M, 3) points."""
-    index = np.floor(np.asarray(points, dtype=np.float64) / voxel_size).astype(np.int64)
-    if len(index) == 0:
+def voxelize(
+    points: Array, voxel_size: float, min_points: int = 1, clearance: float = 0.0
+) -> Array:
+    """Return the (N, 3) centres of the voxels that (M, 3) points [m] occupy.
+
+    Args:
+        points: what was seen.
+        voxel_size: edge of a voxel [m].
+        min_points: points in cubes of twice that edge that hold fewer are noise.
+        clearance: the cube of this half side [m] around every point is occupied as well, so that a
+            body that is in no voxel keeps this distance from every point.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    if min_points > 1 and len(points):
+        cell = _indices(points, 2 * voxel_size)
+        counts = np.zeros(cell.max(axis=0) + 1, dtype=np.int32)
+        np.add.at(counts, tuple(cell.T), 1)
+        points = points[counts[tuple(cell.T)] >= min_points]
+    if len(points) == 0:
         return np.zeros((0, 3))
-    lowest, sides = index.min(axis=0), np.ptp(index, axis=0) + 1
-    keys = np.ravel_multi_index(tuple((index - lowest).T), tuple(sides))
-    cells, counts = np.unique(keys, return_counts=True)
-    corners = np.stack(np.unravel_index(cells[counts >= min_points], tuple(sides)), axis=-1)
-    return np.asarray((corners + lowest + 0.5) * voxel_size)
+    parts = int(np.ceil(2.0 * clearance / voxel_size)) + 1
+    steps = np.linspace(-clearance, clearance, parts)
+    lowest = np.floor((points.min(axis=0) - clearance) / voxel_size).astype(np.int64)
+    highest = np.floor((points.max(axis=0) + clearance) / voxel_size).astype(np.int64)
+    occupied = np.zeros(highest - lowest + 1, dtype=np.bool_)
+    along = [
+        [np.floor((points[:, k] + s) / voxel_size).astype(np.int64) - lowest[k] for s in steps]
+        for k in range(3)
+    ]
+    for x, y, z in product(*along):
+        occupied[x, y, z] = True
+    return np.asarray((np.argwhere(occupied) + lowest + 0.5) * voxel_size)
+
+
+def _indices(points: Array, edge: float) -> NDArray[np.int64]:
+    """Return the (N, 3) cells of (N, 3) points on a grid, counted from the lowest one."""
+    index = np.floor(points / edge).astype(np.int64)
+    return np.asarray(index - index.min(axis=0))
 
 
 def seen_points(frame: RgbdFrame, settings: ObstacleSettings) -> Array:
@@ -168,5 +202,7 @@ def obstacles_from_frame(
         # the floor's own voxels would stand up to a voxel above it
         points = points[points[:, 2] > floor + 0.01]
     return Obstacles(
-        voxelize(points, settings.voxel_size, settings.min_points), settings.voxel_size, floor
+        voxelize(points, settings.voxel_size, settings.min_points, settings.clearance),
+        settings.voxel_size,
+        floor,
     )

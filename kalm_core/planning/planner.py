@@ -11,7 +11,10 @@ from pydantic import Field
 from kalm_core.errors import BackendUnavailableError
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints
+from kalm_core.planning.certificate import Certificate, CertificateSettings
+from kalm_core.planning.free_motion import FreeMotion
 from kalm_core.planning.joint_motion import JointMotionSettings
+from kalm_core.planning.motion import Motion
 from kalm_core.planning.obstacles import ObstacleSettings
 from kalm_core.planning.robot_body import CameraBodySettings
 from kalm_core.planning.robot_model import RobotModelSettings
@@ -31,42 +34,46 @@ class PlanningSettings(Settings):
     hand_eye: HandEyeSettings = HandEyeSettings()
     obstacles: ObstacleSettings = ObstacleSettings()
     motion: JointMotionSettings = JointMotionSettings()
+    certificate: CertificateSettings = CertificateSettings()
     branches: int = Field(
         8, ge=1, le=50, description="postures tried for the first pose of a trajectory"
     )
-    retreat: float = Field(
+    contact_length: float = Field(
         0.12,
         ge=0.0,
         le=0.4,
-        description="the approach may begin and end in a straight part of up to this length [m]",
+        description="the approach may begin and end in a straight part of up to this length, where "
+        "the fingers may touch what is near the keypoints [m]",
     )
-    check_execution: bool = Field(
-        True, description="refuse trajectories that touch obstacles outside the contact"
+    retreat: float = Field(
+        0.08,
+        ge=0.02,
+        le=0.4,
+        description="straight way back along the hand after the skill, where there is room [m]",
     )
 
 
 @dataclass(frozen=True)
 class MotionPlan:
-    """A trajectory that the arm can reach and follow, and the way to its first pose.
+    """A motion that was certified.
 
     Attributes:
         chosen: index of the trajectory among those given.
-        approach: from the arm's joints to the first pose, within the limits of the joints.
-        execution: the chosen trajectory, as it was given.
-        execution_joints: (N, 7) joints [rad] that follow it on one branch, from the end of the
-            approach.
-        rejected: for each trajectory before it, in plain words why not.
+        motion: approach, execution and retreat.
+        certificate: what was shown about it.
+        approach_tools: (N, 3) tool positions along the approach [m].
+        rejected: index of a trajectory -> in plain words why not, for those that were tried.
     """
 
     chosen: int
-    approach: JointPath
-    execution: EndEffectorTrajectory
-    execution_joints: Array
-    rejected: tuple[str, ...]
+    motion: Motion
+    certificate: Certificate
+    approach_tools: Array
+    rejected: dict[int, str]
 
 
 class MotionPlanner(Protocol):
-    """Finds the first of several trajectories that can be reached and followed."""
+    """Finds the best of several trajectories whose whole motion can be certified."""
 
     def plan(  # noqa: PLR0917 (a robot's stage has many inputs)
         self,
@@ -77,10 +84,10 @@ class MotionPlanner(Protocol):
         gripper: float,
         progress: Progress | None = None,
     ) -> MotionPlan:
-        """Plan an approach to the first feasible trajectory.
+        """Plan and certify the whole motion of the best trajectory.
 
         Args:
-            trajectories: tried in this order.
+            trajectories: samples for the same scene; those that agree are tried first.
             keypoints: where contact is meant to happen.
             frame: the depth image that shows the obstacles, taken at `joints`.
             joints: (7,) the arm's present joints [rad].
@@ -117,18 +124,25 @@ class MotionPlanner(Protocol):
         ...
 
 
-def make_planner(settings: PlanningSettings | None = None) -> MotionPlanner:
+def make_planner(
+    settings: PlanningSettings | None = None, free_motion: FreeMotion | None = None
+) -> MotionPlanner:
     """Build the planner that the settings name.
 
-    Raises:
-        BackendUnavailableError: the backend is not built or not installed.
-    """
-    settings = settings or PlanningSettings()
-    if settings.backend == "roboplan":
-        from kalm_core.planning.roboplan_planner import RoboplanPlanner
+    Args:
+        settings: everything about planning.
+        free_motion: of a backend that needs ROS, which this package must not import;
+            `planning_node` hands it in.
 
-        return RoboplanPlanner(settings)
-    raise BackendUnavailableError(
-        f"the planning backend {settings.backend!r} is not available yet",
-        "set `backend` to 'roboplan'",
-    )
+    Raises:
+        BackendUnavailableError: the backend is not installed, or was not handed in.
+    """
+    from kalm_core.planning.certified_planner import CertifiedPlanner
+
+    settings = settings or PlanningSettings()
+    if settings.backend != "roboplan" and free_motion is None:
+        raise BackendUnavailableError(
+            f"the planning backend {settings.backend!r} works inside planning_node only",
+            "set `backend` to 'roboplan'",
+        )
+    return CertifiedPlanner(settings, free_motion)

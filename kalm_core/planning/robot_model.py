@@ -106,6 +106,12 @@ class RobotModel:
         base = self._model.getFrameId(BASE_FRAME)
         pin.framesForwardKinematics(self._model, self._data, pin.neutral(self._model))
         self._T_base_root: Any = self._data.oMf[base].inverse()
+        self._placements = [self._model.jointPlacements[j].homogeneous for j in range(1, 8)]
+        self._placements[0] = self._T_base_root.homogeneous @ self._placements[0]
+        frame = self._model.frames[self._tool]
+        if frame.parentJoint != len(self._placements):
+            raise ConfigError(f"{settings.tool_frame} is not carried by the last joint of the arm")
+        self._T_joint7_tool: Array = frame.placement.homogeneous
         self.lower = np.maximum(self._model.lowerPositionLimit, fr3_limits.position_lower())
         self.upper = np.minimum(self._model.upperPositionLimit, fr3_limits.position_upper())
         if (self.upper - self.lower <= 2 * settings.limit_margin).any():
@@ -134,6 +140,27 @@ class RobotModel:
         self._pin.framesForwardKinematics(self._model, self._data, _joints(q))
         pose: Array = (self._T_base_root * self._data.oMf[self._tool]).homogeneous
         return pose.copy()
+
+    def joint_poses(self, q: Array) -> Array:
+        """Return (N, 7, 4, 4) poses of the joints' frames in the base at joints (N, 7) [rad].
+
+        Each joint turns about its own z.
+        """
+        cosine, sine = np.cos(q), np.sin(q)
+        turn = np.zeros((*q.shape, 4, 4))
+        turn[..., 0, 0] = turn[..., 1, 1] = cosine
+        turn[..., 1, 0], turn[..., 0, 1] = sine, -sine
+        turn[..., 2, 2] = turn[..., 3, 3] = 1.0
+        T = np.broadcast_to(np.eye(4), (len(q), 4, 4))
+        poses = np.empty((len(q), 7, 4, 4))
+        for j, placement in enumerate(self._placements):
+            T = T @ placement @ turn[:, j]
+            poses[:, j] = T
+        return poses
+
+    def tool_poses(self, q: Array) -> Array:
+        """Return (N, 4, 4) poses T_base_ee at joints (N, 7) [rad]."""
+        return np.asarray(self.joint_poses(q)[:, -1] @ self._T_joint7_tool)
 
     def jacobian(self, q: Array) -> Array:
         """Return the (6, 7) Jacobian of the tool's twist (linear, angular) in the tool frame."""

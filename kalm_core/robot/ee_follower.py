@@ -9,11 +9,11 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation, RotationSpline
 
-from kalm_core.errors import RobotError
+from kalm_core.errors import GripperEmptyError, RobotError
 from kalm_core.robot.arm_state import ArmState
 from kalm_core.robot.client_limits import JOINT_LOWER, JOINT_UPPER
 from kalm_core.robot.gripper_driver import GripperDeadline, GripperDriver
-from kalm_core.robot.gripper_switches import gripper_switches
+from kalm_core.robot.gripper_switches import GripperSwitch, gripper_switches
 from kalm_core.robot.joint_follower import friction_compensation
 from kalm_core.robot.path_clock import calmed_stamps, shortest_pose_steps, stretched_stamps
 from kalm_core.robot.path_follower import PathFollower, fading
@@ -22,6 +22,7 @@ from kalm_core.se3 import make_pose, rotation_angle
 from kalm_core.trajectory import EndEffectorTrajectory
 
 _NEAR = 0.002  # [m], a settled tool
+_READING = 0.15  # [s], in which the hand's width is read again
 
 
 class EePathFollower(PathFollower):
@@ -85,6 +86,7 @@ class EePathFollower(PathFollower):
             )
         ]
         self._waiting: GripperDeadline | None = None
+        self._ended: float | None = None
         self._tracker: Any = None
 
     def start(self, robot: Any) -> None:
@@ -134,8 +136,26 @@ class EePathFollower(PathFollower):
             opening = float(np.clip(switch.opening, 0.0, 0.08))
             self._waiting = self._gripper.deadline(robot_time)
             self._gripper.start(opening, self._settings.gripper_speed, force)
-        elif self._gripper.finished():
-            self._waiting = None
-            self._switches.pop(0)
-        else:
+        elif not self._gripper.finished():
             self._waiting.check(robot_time)
+        elif not self._has_read(robot_time):
+            return
+        else:
+            self._waiting, self._ended = None, None
+            self._demand_held(self._switches.pop(0)[1])
+
+    def _has_read(self, robot_time: float) -> bool:
+        """Return whether the width was read again since the hand ended its command."""
+        if self._ended is None:
+            self._ended = robot_time
+        return robot_time - self._ended > _READING
+
+    def _demand_held(self, switch: GripperSwitch) -> None:
+        """Raise `GripperEmptyError` where the demonstrations held something and we do not."""
+        s, width = self._settings, self._gripper.width
+        if switch.closing and switch.opening > 2 * s.gripper_empty and width < s.gripper_empty:
+            raise GripperEmptyError(
+                f"the fingers closed to {width * 1000:.1f} mm, in the demonstrations to "
+                f"{switch.opening * 1000:.0f} mm: nothing is between them",
+                "open the hand, check that the object is where it was seen, then try again",
+            )

@@ -11,7 +11,15 @@ from typing import Any
 import franky
 import numpy as np
 
-from kalm_core.errors import BusyError, CancelledError, GoalError, RobotError
+from kalm_core.errors import (
+    BusyError,
+    CancelledError,
+    ConnectionLostError,
+    GoalError,
+    ReflexError,
+    RobotError,
+    TrackingError,
+)
 from kalm_core.progress import Progress
 from kalm_core.robot.arm_state import ArmState
 from kalm_core.robot.connection import FRANKY_ERRORS, connect_gripper, connect_robot
@@ -185,7 +193,7 @@ class FrankyArm:
         self.state()  # a robot that does not answer is not known to be still
 
     def recover(self) -> None:
-        """Clear the arm's errors after a reflex.
+        """Clear the arm's errors after a reflex, and connect anew to a hand that is stuck.
 
         Raises:
             RobotError: they remain, with their names.
@@ -193,6 +201,9 @@ class FrankyArm:
         try:
             robot = self._connected()
             cleared = bool(robot.recover_from_errors())
+            if self._gripper.stuck:
+                self._gripper.close()
+                self._gripper = GripperDriver(connect_gripper(self._settings), self._settings)
             errors = self.state().errors
         except FRANKY_ERRORS as error:
             raise RobotError(f"recovery failed: {error}", "check the arm in Desk") from error
@@ -274,13 +285,13 @@ class FrankyArm:
                     return
                 last, seen = now, wall
                 if follower.largest_error > self._settings.tracking_error_limit:
-                    raise RobotError(
+                    raise TrackingError(
                         f"the tool is {follower.largest_error:.3f} m from its path, allowed are "
                         f"{self._settings.tracking_error_limit} m",
                         "check what holds the arm",
                     )
             elif wall - seen > self._settings.answer_timeout:
-                raise RobotError(
+                raise ConnectionLostError(
                     f"the clock of {self._settings.host} stands still since {wall - seen:.1f} s",
                     "check the arm or the simulator",
                 )
@@ -313,7 +324,8 @@ class FrankyArm:
         try:
             robot.join_motion(self._settings.answer_timeout)
         except franky.ControlException as error:
-            raise RobotError(f"the controller stopped the arm: {error}", _RECOVER) from error
+            kind = ReflexError if "reflex" in str(error) else RobotError
+            raise kind(f"the controller stopped the arm: {error}", _RECOVER) from error
 
     def _connected(self) -> Any:
         """Return the robot, unless it was closed."""
@@ -323,10 +335,12 @@ class FrankyArm:
         return robot
 
     def _lost(self, error: Exception) -> RobotError:
-        """Return the error for a robot that franky cannot talk to."""
-        return RobotError(
+        """Return the error for what franky raised: a reflex, or a robot that does not answer."""
+        if "reflex" in str(error):
+            return ReflexError(f"the arm stopped itself: {error}", _RECOVER)
+        return ConnectionLostError(
             f"the arm at {self._settings.host} failed: {error}",
-            "check the arm or the simulator, then connect again",
+            "check the arm or the simulator, then call recover to connect again",
         )
 
 

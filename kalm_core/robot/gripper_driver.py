@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kalm_core.errors import GoalError, RobotError
+from kalm_core.errors import GoalError, GripperBlockedError, RobotError
 from kalm_core.robot.connection import FRANKY_ERRORS
 from kalm_core.robot.robot_settings import RobotSettings
 
@@ -66,6 +66,11 @@ class GripperDriver:
     def error(self) -> str:
         """Why the hand does not answer; empty when it does."""
         return self._error
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a command was given up that has not ended, or the hand does not answer."""
+        return bool(self._error) or (self._command is not None and self._command.is_alive())
 
     def start(self, opening: float, speed: float, force: float) -> None:
         """Begin to move the fingers.
@@ -125,7 +130,7 @@ class GripperDriver:
         if command.error:
             raise RobotError(f"the gripper failed: {command.error}", "recover, then retry")
         if not command.succeeded:
-            raise RobotError(
+            raise GripperBlockedError(
                 f"the gripper did not reach its goal, the opening is {self._width:.4f} m",
                 "check what is between the fingers",
             )
@@ -177,9 +182,9 @@ class GripperDeadline:
         self._allowed = allowed
 
     def check(self, robot_time: float) -> None:
-        """Raise `RobotError` if the time is over."""
+        """Raise `GripperBlockedError` if the time is over."""
         if robot_time > self._robot_end or time.monotonic() > self._wall_end:
-            raise RobotError(
+            raise GripperBlockedError(
                 f"the gripper did not finish within {self._allowed} s",
                 "check what is between the fingers, then recover",
             )

@@ -140,6 +140,13 @@ class RobotSettings(Settings):
         le=0.04,
         description="change of the commanded opening that makes the arm wait and the hand move [m]",
     )
+    gripper_empty: float = Field(
+        0.004,
+        ge=0.0,
+        le=0.02,
+        description="fingers that close below this hold nothing, where the demonstrations held "
+        "something at least twice as wide [m]",
+    )
     gripper_timeout: float = Field(
         6.0, ge=1.0, le=60.0, description="longest motion of the fingers [s, robot]"
     )

@@ -58,13 +58,29 @@ def test_the_robot_is_no_obstacle() -> None:
     assert len(kept) and kept.centers[:, 2].max() < 0.07
 
 
-def test_the_part_to_touch_can_be_taken_out() -> None:
+def test_the_part_to_touch_can_be_taken_apart() -> None:
     obstacles = Obstacles(voxelize(np.random.default_rng(1).uniform(0, 1, (800, 3)), 0.02), 0.02)
     keypoints = np.array([[0.5, 0.5, 0.5], [0.2, 0.2, 0.2]])
-    left = obstacles.without(keypoints, 0.2)
-    distance = np.linalg.norm(left.centers[:, None] - keypoints, axis=-1).min(axis=1)
-    assert 0 < len(left) < len(obstacles) and distance.min() > 0.2
-    assert obstacles.without(np.zeros((0, 3)), 0.2) is obstacles
+    far, near = obstacles.split(keypoints, 0.2)
+    distance = [
+        np.linalg.norm(part.centers[:, None] - keypoints, axis=-1).min(axis=1)
+        for part in (far, near)
+    ]
+    assert distance[0].min() > 0.2 >= distance[1].max()
+    assert len(far) + len(near) == len(obstacles)
+    assert obstacles.split(np.zeros((0, 3)), 0.2)[0] is obstacles
+
+
+def test_what_is_in_no_voxel_keeps_the_clearance_from_every_point() -> None:
+    rng = np.random.default_rng(5)
+    points = rng.uniform(0, 0.3, (300, 3))
+    for clearance in (0.005, 0.012):
+        centers = voxelize(points, 0.01, clearance=clearance)
+        asked = rng.uniform(-0.02, 0.32, (20000, 3))
+        inside = np.abs(asked[:, None] - centers[None]).max(axis=-1).min(axis=1) < 0.005
+        distance = np.abs(asked[:, None] - points[None]).max(axis=-1).min(axis=1)
+        assert distance[~inside].min() > clearance - 1e-9
+        assert distance[inside].max() < clearance + 0.01 + 1e-9
 
 
 def test_the_fitted_floor_is_the_table_not_the_top_of_the_block() -> None:

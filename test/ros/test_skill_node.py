@@ -10,12 +10,13 @@ from rclpy.action import ActionClient, ActionServer
 from rclpy.node import Node
 from stand_ins import await_server
 
-from kalm_core.errors import KeypointsNotFoundError, Outcome
+from kalm_core.errors import KeypointsNotFoundError, NoFeasibleTrajectoryError, Outcome
 from kalm_interfaces.action import (
     DetectKeypoints,
+    ExecuteMotion,
     ExecuteSkill,
-    ExecuteTrajectory,
     PlanMotion,
+    PlanView,
     PredictTrajectories,
 )
 from kalm_interfaces.msg import EndEffectorTrajectory
@@ -28,8 +29,9 @@ PHASES = {
     "detect": (DetectKeypoints, "kalm/detect_keypoints", "keypoint_node"),
     "predict": (PredictTrajectories, "kalm/predict_trajectories", "trajectory_node"),
     "plan": (PlanMotion, "kalm/plan_motion", "planning_node"),
-    "execute": (ExecuteTrajectory, "robot/execute_trajectory", "robot_node"),
+    "execute": (ExecuteMotion, "robot/execute_motion", "robot_node"),
 }
+PLACES = {**PHASES, "look again": (PlanView, "kalm/plan_view", "planning_node")}
 
 
 class Place:
@@ -37,8 +39,9 @@ class Place:
 
     def __init__(self, node, phase) -> None:
         self.phase = phase
-        kind, name, _ = PHASES[phase]
+        kind, name, _ = PLACES[phase]
         self.error = None
+        self.errors_left = 1000
         self.release = threading.Event()
         self.release.set()
         self.entered = threading.Event()
@@ -55,7 +58,8 @@ class Place:
         finally:
             if progress.should_stop():
                 self.stopped.set()
-        if self.error is not None:
+        if self.error is not None and self.errors_left > 0:
+            self.errors_left -= 1
             raise self.error
         if self.phase == "predict":
             result.trajectories = [EndEffectorTrajectory()]
@@ -66,7 +70,7 @@ class Bench:
     def __init__(self, graph, skills, without=()) -> None:
         (skills / "open").mkdir(parents=True)
         node = graph.make("places")
-        self.places = {phase: Place(node, phase) for phase in PHASES if phase not in without}
+        self.places = {phase: Place(node, phase) for phase in PLACES if phase not in without}
         parameters = {"skills": str(skills), "patience": 2.0}
         graph.add(
             SkillNode(
@@ -117,6 +121,43 @@ def test_view_only_does_not_move_the_arm(bench):
     assert list(result.phases) == ["detect", "predict", "plan"]
     assert not bench.places["execute"].goals
     assert "not moved" in result.outcome.message
+
+
+def test_a_second_look_from_elsewhere_comes_before_giving_up(bench):
+    bench.places["plan"].error = NoFeasibleTrajectoryError("16 trajectories tried: 16 collide")
+    bench.places["plan"].errors_left = 1
+    status, outcome, result = bench.run()
+    assert (status, outcome) == (SUCCEEDED, Outcome.SUCCEEDED)
+    first = ["detect", "predict", "plan"]
+    assert list(result.phases) == [*first, "look again", *first, "execute"]
+    assert len(bench.places["execute"].goals) == 2  # to the view, and the skill
+    words = {goal.client for goal in bench.places["execute"].goals}
+    assert len(words) == 2 and "" not in words
+
+
+def test_two_views_without_a_motion_are_both_told(bench):
+    bench.places["plan"].error = NoFeasibleTrajectoryError("16 trajectories tried: 16 collide")
+    status, outcome, result = bench.run()
+    assert (status, outcome) == (ABORTED, Outcome.NO_FEASIBLE_TRAJECTORY)
+    assert result.outcome.message.count("16 collide") == 2
+    assert list(result.phases).count("plan") == 2
+    assert len(bench.places["execute"].goals) == 1
+
+
+def test_a_view_that_cannot_be_taken_is_told_with_the_first_reason(bench):
+    bench.places["plan"].error = NoFeasibleTrajectoryError("16 collide")
+    bench.places["look again"].error = NoFeasibleTrajectoryError("no other view")
+    _, outcome, result = bench.run()
+    assert outcome is Outcome.NO_FEASIBLE_TRAJECTORY
+    assert "16 collide" in result.outcome.message and "no other view" in result.outcome.message
+    assert not bench.places["execute"].goals
+
+
+def test_view_only_never_moves_for_a_second_look(bench):
+    bench.places["plan"].error = NoFeasibleTrajectoryError("16 collide")
+    _, outcome, _ = bench.run(mode=ExecuteSkill.Goal.VIEW_ONLY)
+    assert outcome is Outcome.NO_FEASIBLE_TRAJECTORY
+    assert not bench.places["look again"].goals and not bench.places["execute"].goals
 
 
 @pytest.mark.parametrize("phase", PHASES)

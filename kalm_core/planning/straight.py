@@ -1,0 +1,98 @@
+"""Straight ways along the hand: to the first pose, away from what is held, and the retreat."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kalm_core.planning.collision import CollisionScene
+from kalm_core.planning.joint_motion import SearchError, timed
+from kalm_core.planning.planner import PlanningSettings
+from kalm_core.planning.robot_model import RobotModel
+from kalm_core.se3 import Array
+from kalm_core.trajectory import EndEffectorTrajectory, JointPath
+
+_STEP = 0.01  # [m], between two postures
+_LEAST_RETREAT = 2  # steps
+_CLOSED = 0.01  # [m], fingers that end closer together than before by this hold something
+
+
+class StraightWays:
+    """Finds them in the planner's two scenes.
+
+    Args:
+        model: the arm.
+        surroundings: nothing may be touched.
+        contact: the fingers may touch what is near the keypoints.
+        settings: lengths and pace.
+    """
+
+    def __init__(
+        self,
+        model: RobotModel,
+        surroundings: CollisionScene,
+        contact: CollisionScene,
+        settings: PlanningSettings,
+    ) -> None:
+        self._model = model
+        self._surroundings = surroundings
+        self._contact = contact
+        self._settings = settings
+
+    def timed(self, corners: Array) -> JointPath:
+        """Time a straight way (N, 7); raises `SearchError` where it is blocked after all."""
+        return timed(self._contact, corners, self._settings.motion)
+
+    def back(self, T_base_ee: Array, q: Array) -> Array | None:
+        """Return postures (N, 7) from a free one straight along the hand to q.
+
+        On this part only, the fingers may pass close to the keypoints. One posture when q is free
+        already; None when there is no free one within `contact_length`.
+        """
+        path = [q]
+        if self._surroundings.free(q):
+            return np.stack(path)
+        if not self._contact.free(q):
+            return None
+        for _ in range(int(self._settings.contact_length / _STEP)):
+            if self._step_back(T_base_ee, path):
+                return None
+            if self._surroundings.free(path[-1]):
+                return np.stack(path[::-1])
+        return None
+
+    def away(self, trajectory: EndEffectorTrajectory, q_last: Array) -> JointPath | None:
+        """Return the retreat after a trajectory that ends at joints q_last; None: it holds on.
+
+        Raises:
+            SearchError: there is no room for it.
+        """
+        if holds_at_the_end(trajectory):
+            return None
+        self._contact.set_gripper(float(trajectory.gripper[-1]))
+        path, why = [q_last], ""
+        for _ in range(round(self._settings.retreat / _STEP)):
+            why = self._step_back(trajectory.T_base_ee[-1], path)
+            if why:
+                break
+        if len(path) <= _LEAST_RETREAT:
+            raise SearchError(f"the hand gets {len(path) - 1} cm back from the last pose: {why}")
+        return self.timed(np.stack(path))
+
+    def _step_back(self, T_base_ee: Array, path: list[Array]) -> str:
+        """Add one posture a step further back to `path`; returns why there is none."""
+        pose = T_base_ee.copy()
+        pose[:3, 3] -= _STEP * len(path) * pose[:3, 2]
+        following = self._model.follow(pose[None], path[-1])
+        if following.joints is None:
+            return following.reason
+        piece = np.stack([path[-1], following.joints[0]])
+        blocked = self._contact.first_blocked(piece, self._settings.motion.edge_step)
+        if blocked is not None:
+            return self._contact.explain(blocked)
+        path.append(following.joints[0])
+        return ""
+
+
+def holds_at_the_end(trajectory: EndEffectorTrajectory) -> bool:
+    """Tell whether the fingers end clearly closer together than they ever were apart before."""
+    return bool(trajectory.gripper[-1] < trajectory.gripper.max() - _CLOSED)

@@ -1,0 +1,80 @@
+"""The last look before the arm moves: is this motion the certified one, and does it start here?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kalm_core.errors import MotionRefusedError
+from kalm_core.planning.limits import derivative_shares, position_margin
+from kalm_core.robot.client_limits import JOINT_LOWER, JOINT_UPPER
+from kalm_core.se3 import Array
+from kalm_core.trajectory import JointPath
+
+_JOIN = 1e-3  # [rad], between the end of a part and the start of the next
+_PLAN_AGAIN = "plan again from where the arm is now"
+
+
+def demand_same(stated: str, found: str) -> None:
+    """Compare digests.
+
+    Raises:
+        MotionRefusedError: the motion has none, or is not the one that was certified.
+    """
+    if not stated:
+        raise MotionRefusedError("the motion carries no certificate", "let planning_node plan it")
+    if stated != found:
+        raise MotionRefusedError(
+            f"the motion's digest is {found[:12]}..., it was certified as {stated[:12]}...",
+            "plan again; something altered the motion on its way",
+        )
+
+
+def demand_fresh(age: float, allowed: float) -> None:
+    """Compare the age [s] of a plan with what is allowed.
+
+    Raises:
+        MotionRefusedError: it is too old, or from the future.
+    """
+    if not -1.0 <= age <= allowed:
+        raise MotionRefusedError(
+            f"the motion was planned {age:.1f} s ago, allowed are {allowed} s", _PLAN_AGAIN
+        )
+
+
+def demand_executable(
+    parts: Sequence[tuple[str, JointPath]], q: Array, start_tolerance: float
+) -> None:
+    """Check start and limits of a motion's parts anew, whoever has certified it.
+
+    Args:
+        parts: name and joint path of each, in order.
+        q: (7,) where the arm is [rad].
+        start_tolerance: how far from there the first part may start [rad].
+
+    Raises:
+        MotionRefusedError: it starts elsewhere, its parts do not meet, or a limit is exceeded.
+    """
+    end, tolerance = q, start_tolerance
+    for name, path in parts:
+        away = np.abs(path.positions[0] - end)
+        if not away.max() <= tolerance:
+            raise MotionRefusedError(
+                f"the {name} starts {away.max():.3f} rad away at joint {int(away.argmax()) + 1}, "
+                f"allowed are {tolerance} rad",
+                _PLAN_AGAIN,
+            )
+        end, tolerance = path.positions[-1], _JOIN
+        worst = position_margin(path.positions, JOINT_LOWER, JOINT_UPPER)
+        if not worst.share >= 0.0:
+            raise MotionRefusedError(
+                f"the {name} puts joint {worst.joint + 1} {-worst.share:.3f} rad outside its limits"
+            )
+        words = ("velocity", "acceleration", "jerk")
+        for word, found in zip(words, derivative_shares(path), strict=True):
+            if not found.share <= 1.0 + 1e-6:
+                raise MotionRefusedError(
+                    f"the {name} needs {found.share * 100:.0f} % of joint {found.joint + 1}'s "
+                    f"{word} limit before pose {found.pose + 1}"
+                )

@@ -1,0 +1,79 @@
+"""A client that has a motion executed says that it lives; the arm stops when it falls silent.
+
+An action's server is not told when its client was killed or the network is cut, and DDS notices it
+only after many seconds. So the client repeats a word of its own on a topic while it waits.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from std_msgs.msg import String
+
+from kalm_ros.periodic import Periodic
+from kalm_ros.qos import STATES
+
+TOPIC = "robot/alive"
+
+RATE = 20.0
+"""How often a client speaks [Hz]."""
+
+
+class Heartbeat:
+    """Speaks for a client."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._publisher = node.create_publisher(String, TOPIC, STATES)
+
+    @contextmanager
+    def beating(self) -> Iterator[str]:
+        """Speak while the context lasts; gives the word that is said."""
+        word = uuid.uuid4().hex
+
+        def speak() -> None:
+            self._publisher.publish(String(data=word))
+
+        periodic = Periodic(self._node, RATE, speak)
+        try:
+            yield word
+        finally:
+            periodic.close()
+
+
+class HeartbeatWatch:
+    """Listens for clients."""
+
+    def __init__(self, node: Node) -> None:
+        self._heard: dict[str, float] = {}
+        self._lock = threading.Lock()
+        node.create_subscription(
+            String, TOPIC, self._hear, STATES, callback_group=ReentrantCallbackGroup()
+        )
+
+    def _hear(self, message: String) -> None:
+        with self._lock:
+            if message.data in self._heard:
+                self._heard[message.data] = time.monotonic()
+
+    @contextmanager
+    def watching(self, word: str, silence: float) -> Iterator[Callable[[], bool]]:
+        """Watch for a client's word; gives a function that says whether it is gone.
+
+        Args:
+            word: what the client says.
+            silence: it is gone when it has said nothing for so long [s, wall clock].
+        """
+        with self._lock:
+            self._heard[word] = time.monotonic()
+        try:
+            yield lambda: time.monotonic() - self._heard[word] > silence
+        finally:
+            with self._lock:
+                del self._heard[word]

@@ -1,0 +1,40 @@
+"""Shows a plan before anything moves: markers, the joints as a trajectory, and a picture."""
+
+from __future__ import annotations
+
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import MarkerArray
+
+from kalm_core.planning.planner import MotionPlan
+from kalm_core.report.plan import draw_plan
+from kalm_core.rgbd import RgbdFrame
+from kalm_interfaces.msg import CertifiedMotion
+from kalm_ros.conversions import (
+    BASE_FRAME,
+    CAMERA_FRAME,
+    color_to_ros,
+    header_to_ros,
+    joint_path_to_ros,
+    stamp_from_ros,
+)
+from kalm_ros.markers import plan_markers
+from kalm_ros.qos import LATCHED
+
+
+class PlanDisplay:
+    """Publishes `kalm/plan_markers`, `kalm/planned_path` and `kalm/plan_overlay`, latched."""
+
+    def __init__(self, node: Node) -> None:
+        self._markers = node.create_publisher(MarkerArray, "kalm/plan_markers", LATCHED)
+        self._path = node.create_publisher(JointTrajectory, "kalm/planned_path", LATCHED)
+        self._overlay = node.create_publisher(Image, "kalm/plan_overlay", LATCHED)
+
+    def show(self, plan: MotionPlan, frame: RgbdFrame, message: CertifiedMotion) -> None:
+        """Show a plan, and in the picture the image that it was made from."""
+        header = header_to_ros(stamp_from_ros(message.header.stamp), BASE_FRAME)
+        self._markers.publish(plan_markers(plan.motion.execution, plan.approach_tools, header))
+        self._path.publish(joint_path_to_ros(plan.motion.whole, header))
+        picture = draw_plan(frame, plan)
+        self._overlay.publish(color_to_ros(picture, header_to_ros(frame.stamp, CAMERA_FRAME)))

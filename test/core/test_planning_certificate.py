@@ -1,0 +1,223 @@
+"""The certificate: what it must refuse, and that it says why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from planning_scenes import READY
+from test_planning_planner import SETTINGS, keypoints, opening, seen
+
+from kalm_core import fr3_limits
+from kalm_core.planning.certificate import Certificate
+from kalm_core.planning.certified_planner import CertifiedPlanner
+from kalm_core.planning.contacts import FINGERS
+from kalm_core.planning.motion import Motion
+from kalm_core.planning.obstacles import Obstacles, voxelize
+from kalm_core.planning.planner import MotionPlan, make_planner
+from kalm_core.planning.ranking import best, disagreement
+from kalm_core.planning.sweep import Reach
+from kalm_core.trajectory import EndEffectorTrajectory, JointPath
+
+
+@pytest.fixture(scope="module")
+def planner() -> CertifiedPlanner:
+    planner = make_planner(SETTINGS)
+    assert isinstance(planner, CertifiedPlanner)
+    return planner
+
+
+@pytest.fixture(scope="module")
+def view(planner: CertifiedPlanner) -> np.ndarray:
+    from planning_scenes import hand_pose
+
+    pose = hand_pose([0.3, 0.0, 0.5], np.radians(35))
+    planner.surroundings.set_gripper(0.08)
+    return next(q for q in planner.model.inverse_all(pose, READY) if planner.surroundings.free(q))
+
+
+@pytest.fixture(scope="module")
+def plan(planner: CertifiedPlanner, view: np.ndarray) -> MotionPlan:
+    return planner.plan([opening()], keypoints(), seen(planner, view), view, 0.08)
+
+
+@pytest.fixture
+def certify(planner: CertifiedPlanner, plan: MotionPlan, view: np.ndarray):
+    """Certify a motion in the scene that the plan was made for."""
+    planner.prepare(planner.see(seen(planner, view), view, 0.08), keypoints())
+    return lambda motion: planner.certifier.certify(motion, view, 0.08)
+
+
+def test_a_plan_carries_numbers_that_hold(plan: MotionPlan, certify) -> None:
+    certificate = certify(plan.motion)
+    assert certificate.passed and certificate.failure is None
+    assert 0 < certificate.velocity <= 1 and 0 < certificate.acceleration <= 1
+    assert certificate.jerk <= 1 and certificate.joint_margin > 0.0
+    assert certificate.clearance >= 0.0 and certificate.checks > 100
+    assert 0 <= certificate.margin <= 1
+    assert certificate == replace(plan.certificate, seconds=certificate.seconds)
+    names = [name for name, _ in plan.motion.parts]
+    assert names == ["approach", "execution"]  # the fingers end closed: they hold the handle
+
+
+def moved(motion: Motion, part: str, **changes) -> Motion:
+    path = getattr(motion, part)
+    return replace(motion, **{part: replace(path, **changes)})
+
+
+def mutations(motion: Motion) -> dict[str, tuple[Motion, str, str]]:
+    """Motions that must be refused: what is wrong, the kind, the part."""
+    q = motion.execution_joints
+    jump, off = q.copy(), q.copy()
+    jump[30:, 6] += np.pi / 2
+    off[20, 0] += 0.02
+    late = motion.approach.stamps.copy()
+    late[-1] += 1.0
+    fast = motion.execution.stamps / 30
+    return {
+        "start": (
+            moved(motion, "approach", positions=motion.approach.positions + 0.03),
+            "start",
+            "approach",
+        ),
+        "parts": (replace(motion, execution_joints=q + 0.002), "start", "execution"),
+        "gap": (moved(motion, "approach", stamps=late), "stamps", "approach"),
+        "fast": (
+            replace(motion, execution=replace(motion.execution, stamps=fast)),
+            "velocity",
+            "execution",
+        ),
+        "jump": (replace(motion, execution_joints=jump), "pose", "execution"),
+        "off": (replace(motion, execution_joints=off), "pose", "execution"),
+    }
+
+
+@pytest.mark.parametrize("wrong", ["start", "parts", "gap", "fast", "jump", "off"])
+def test_what_is_wrong_is_refused_and_named(plan: MotionPlan, certify, wrong: str) -> None:
+    motion, kind, part = mutations(plan.motion)[wrong]
+    failure = certify(motion).failure
+    assert failure is not None and (failure.kind, failure.part) == (kind, part)
+    assert failure.text
+
+
+def test_a_thin_rod_between_two_poses_is_hit_and_located(
+    planner: CertifiedPlanner, plan: MotionPlan, certify
+) -> None:
+    """A rod so thin that the poses of the approach pass beside it, not what lies between them."""
+    path = plan.motion.approach.positions
+    middle = len(path) // 2
+    tool = planner.model.forward(path[middle])[:3, 3]
+    rod = tool + np.linspace(-0.02, 0.02, 9)[:, None] * [0.0, 0.0, 1.0]
+    planner.surroundings.set_obstacles(Obstacles(voxelize(rod, 0.005), 0.005))
+    failure = certify(plan.motion).failure
+    assert failure is not None and failure.kind == "collision" and failure.part == "approach"
+    assert failure.point is not None and np.linalg.norm(failure.point - tool) < 0.1
+    assert failure.link and f"{failure.link}, obstacle at" in failure.text
+    assert "cm deep" in failure.text and failure.centimetres >= 0.0
+
+
+def test_only_fingers_may_touch_and_only_near_the_keypoints(
+    planner: CertifiedPlanner, plan: MotionPlan, certify, view: np.ndarray
+) -> None:
+    motion = plan.motion
+    everything = planner.see(seen(planner, view), view, 0.08)
+    planner.contact.set_obstacles(everything)
+    failure = certify(motion).failure
+    assert failure is not None and failure.link in FINGERS
+    planner.prepare(everything, keypoints())
+    hand = planner.model.forward(motion.execution_joints[24]) @ [0.0, 0.0, -0.06, 1.0]
+    near = Obstacles(voxelize(hand[None, :3], 0.01), 0.01)
+    planner.contact.set_obstacles(planner.contact.obstacles, near)
+    failure = certify(motion).failure
+    assert failure is not None and failure.link == "fr3_hand" and failure.part == "execution"
+
+
+def test_an_exception_anywhere_means_not_certified(
+    planner: CertifiedPlanner, plan: MotionPlan, certify, monkeypatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("stale")
+
+    for owner, name in (
+        (planner.model, "tool_poses"),
+        (planner.model, "manipulability"),
+        (planner.model, "joint_poses"),
+        (planner.surroundings, "_collides"),
+        (planner.contact, "_collides"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, broken)
+            certificate = certify(plan.motion)
+            assert not certificate.passed and "stale" in str(certificate), name
+    assert certify(plan.motion).passed
+
+
+def test_nan_is_never_certified(plan: MotionPlan, certify) -> None:
+    bad = plan.motion.approach.positions.copy()
+    bad[3, 2] = np.nan
+    path = plan.motion.approach
+    object.__setattr__(path := replace(path), "positions", bad)
+    assert not certify(replace(plan.motion, approach=path)).passed
+
+
+def test_no_point_of_the_arm_moves_farther_than_the_step(planner: CertifiedPlanner) -> None:
+    solids = planner.surroundings.link_points(10**6)
+    reach = Reach(planner.model, solids)
+    rng = np.random.default_rng(0)
+
+    def cloud(q: np.ndarray) -> np.ndarray:
+        T = planner.model.joint_poses(q[None])[0]
+        return np.concatenate([p @ T[j - 1, :3, :3].T + T[j - 1, :3, 3] for _, j, p in solids])
+
+    for scale in (0.01, 0.1, 0.6, 0.6, 0.6):
+        a = rng.uniform(planner.model.lower, planner.model.upper)
+        b = a + rng.normal(size=7) * scale
+        swept, index = reach.swept(np.stack([a, b, a]), 0.005)
+        assert (swept[0] == a).all() and (swept[-1] == a).all() and index[-1] == 2
+        for before, after in list(pairwise(swept))[:: len(swept) // 8 + 1]:
+            assert np.linalg.norm(cloud(after) - cloud(before), axis=1).max() <= 0.005
+
+
+def test_the_retreat_goes_straight_back_with_open_fingers(
+    planner: CertifiedPlanner, view: np.ndarray
+) -> None:
+    pull = opening()
+    width = pull.gripper.copy()
+    width[44:] = 0.08
+    released = EndEffectorTrajectory(pull.T_base_ee, width, pull.stamps)
+    plan = planner.plan([released], keypoints(), seen(planner, view), view, 0.08)
+    assert plan.motion.retreat is not None
+    start, end = (planner.model.forward(q) for q in plan.motion.retreat.positions[[0, -1]])
+    way = end[:3, 3] - start[:3, 3]
+    assert 0.02 <= np.linalg.norm(way) <= 0.081
+    assert way @ start[:3, 2] == pytest.approx(-np.linalg.norm(way), abs=1e-3)
+    whole = plan.motion.whole
+    assert isinstance(whole, JointPath) and (np.abs(np.diff(whole.positions, axis=0)) < 0.4).all()
+
+
+def test_samples_that_agree_come_first(planner: CertifiedPlanner, view: np.ndarray) -> None:
+    rng = np.random.default_rng(1)
+    samples = []
+    for offset in [*rng.normal(scale=0.003, size=(4, 3)), np.array([0.0, 0.06, 0.02])]:
+        T = opening().T_base_ee.copy()
+        T[:, :3, 3] += offset
+        samples.append(EndEffectorTrajectory(T, opening().gripper, opening().stamps))
+    apart = disagreement(samples)
+    assert apart.argmax() == 4 and apart[4] > 5 * apart[:4].max()
+    assert disagreement(samples[:1]).tolist() == [0.0]
+    plan = planner.plan(samples[::-1], keypoints(), seen(planner, view), view, 0.08)
+    assert plan.chosen != 0
+
+
+def test_the_best_balances_margin_and_agreement() -> None:
+    assert best([0.1, 0.5, 0.4], [0.01, 0.02, 0.5]) in (0, 1)
+    assert best([0.5, 0.1], [0.02, 0.02]) == 0
+    assert best([0.3], [1.0]) == 0
+    assert Certificate(None, 1.0, 1.0, 0.1, 0.1, 0.1, 1.0).margin == pytest.approx(0.9)
+
+
+def test_the_limits_are_those_of_the_arm() -> None:
+    for limit in (fr3_limits.velocity(), fr3_limits.acceleration(), fr3_limits.jerk()):
+        assert limit.shape == (7,) and (limit > 0).all()

@@ -1,0 +1,94 @@
+"""A certified motion on the wire: what arrives is what was certified, or it is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rclpy.serialization import deserialize_message, serialize_message
+
+from kalm_core.errors import GoalError
+from kalm_core.planning.certificate import Certificate, Failure
+from kalm_core.planning.motion import Motion
+from kalm_core.robot.joint_line import joint_line
+from kalm_core.se3 import make_pose
+from kalm_core.trajectory import EndEffectorTrajectory
+from kalm_interfaces.msg import CertifiedMotion
+from kalm_ros.motion_messages import (
+    motion_digest,
+    motion_from_ros,
+    motion_to_ros,
+    view_motion_to_ros,
+)
+
+START = np.array([0.0, -0.7, 0.0, -2.3, 0.0, 1.6, 0.8])
+STAMP = 1_700_000_000_123_456_789
+PASSED = Certificate(None, 0.02, 0.3, 0.4, 0.1, 0.05, 0.06, 400, 0.02)
+
+
+def motion() -> Motion:
+    joints = START + 0.1 + np.linspace(0.0, 0.1, 12)[:, None]
+    poses = np.repeat(make_pose(np.eye(3), (0.4, 0.1, 0.3))[None], 12, axis=0)
+    poses[:, 0, 3] += np.linspace(0.0, 0.1, 12)
+    return Motion(
+        joint_line(START, START + 0.1),
+        EndEffectorTrajectory(poses, np.linspace(0.08, 0.01, 12), np.linspace(0.0, 2.0, 12)),
+        joints,
+        joint_line(joints[-1], START),
+    )
+
+
+def wire(message: CertifiedMotion) -> CertifiedMotion:
+    return deserialize_message(serialize_message(message), CertifiedMotion)
+
+
+def test_a_motion_survives_the_wire_with_its_digest() -> None:
+    sent = motion()
+    message = wire(motion_to_ros(sent, PASSED, STAMP))
+    assert message.digest == motion_digest(message) and len(message.digest) == 64
+    approach, execution, joints, retreat = motion_from_ros(message)
+    np.testing.assert_array_equal(approach.positions, sent.approach.positions)
+    np.testing.assert_array_equal(joints.positions, sent.execution_joints)
+    np.testing.assert_allclose(execution.T_base_ee, sent.execution.T_base_ee, atol=1e-12)
+    np.testing.assert_allclose(retreat.stamps, sent.retreat.stamps, atol=1e-9)
+    assert message.certificate.checks == 400
+
+
+def test_a_motion_to_a_view_is_an_approach_alone() -> None:
+    message = wire(view_motion_to_ros(joint_line(START, START + 0.1), STAMP))
+    assert message.digest == motion_digest(message)
+    assert motion_from_ros(message)[1:] == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda m: m.approach.points[3].positions.__setitem__(2, 0.123),
+        lambda m: setattr(m.approach.points[4].time_from_start, "nanosec", 7),
+        lambda m: setattr(m.execution.poses[5].position, "z", 0.31),
+        lambda m: setattr(m.execution.poses[5].orientation, "w", 0.999),
+        lambda m: m.execution.gripper.__setitem__(0, 0.05),
+        lambda m: m.execution.time_from_start.__setitem__(1, 0.05),
+        lambda m: m.execution_joints.points[0].positions.__setitem__(6, 0.7),
+        lambda m: m.retreat.points.pop(),
+        lambda m: setattr(m.header.stamp, "sec", 5),
+    ],
+)
+def test_whatever_is_altered_changes_the_digest(alter) -> None:
+    message = wire(motion_to_ros(motion(), PASSED, STAMP))
+    alter(message)
+    assert motion_digest(message) != message.digest
+
+
+def test_what_failed_is_never_sent() -> None:
+    failed = Certificate(Failure("collision", "approach", 3, "link fr3_link5 touches"))
+    with pytest.raises(GoalError, match="not certified: link fr3_link5"):
+        motion_to_ros(motion(), failed, STAMP)
+
+
+def test_half_a_motion_is_refused() -> None:
+    whole = motion_to_ros(motion(), PASSED, STAMP)
+    with pytest.raises(GoalError, match="no approach"):
+        motion_from_ros(CertifiedMotion())
+    whole.execution_joints.points.clear()
+    with pytest.raises(GoalError, match="without its joints"):
+        motion_from_ros(whole)
