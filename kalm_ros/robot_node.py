@@ -29,6 +29,7 @@ from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
 from kalm_core.robot.motion_gate import demand_executable, demand_fresh, demand_same
 from kalm_core.robot.robot_settings import RobotSettings
+from kalm_core.robot.whole_motion import MAX_WIDTH, do_motion
 from kalm_core.settings import Settings
 from kalm_interfaces.action import ExecuteMotion, ExecuteTrajectory, MoveGripper
 from kalm_ros.action_server import GoalServer
@@ -48,9 +49,6 @@ from kalm_ros.parameters import declare_settings
 from kalm_ros.periodic import Periodic
 from kalm_ros.qos import STATES
 from kalm_ros.run_node import run_node
-
-MAX_WIDTH = 0.08
-"""Opening of the Franka hand [m]."""
 
 RETRY = 0.5
 """Time between two attempts to connect [s]."""
@@ -170,22 +168,10 @@ class RobotNode(Node):
         )
         scale = self._speed_scale(goal.speed_scale)
         with self._of_client(goal.client, progress) as alive, self._stoppable(alive) as watched:
-
-            def follow(name: str, move: Callable[[Progress], float]) -> None:
-                named = Progress(
-                    lambda stage, fraction, text: watched.report(f"{name}/{stage}", fraction, text),
-                    watched.should_stop,
-                )
-                result.tracking_error = max(result.tracking_error, float(move(named)))
-
-            opening = float("nan") if execution is None else float(execution.gripper[0])
-            if self._arm.state().gripper_width < opening - self._settings.robot.gripper_switch:
-                self._arm.move_gripper(min(opening, MAX_WIDTH), 0.0, 0.0, watched)
-            follow("approach", lambda p: self._arm.follow_joint_path(approach, scale, p))
-            if execution is not None:
-                follow("execution", lambda p: self._arm.follow_ee_path(execution, scale, p))
-            if retreat is not None:
-                follow("retreat", lambda p: self._arm.follow_joint_path(retreat, scale, p))
+            posture = None if joints is None else joints.positions[-1]
+            result.tracking_error = do_motion(
+                self._arm, approach, execution, posture, retreat, scale, watched
+            )
         return f"The arm did the whole motion within {result.tracking_error * 1000:.1f} mm."
 
     @contextlib.contextmanager

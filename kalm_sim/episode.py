@@ -21,6 +21,7 @@ from kalm_core.rgbd import RgbdFrame
 from kalm_core.robot.franky_arm import FrankyArm
 from kalm_core.robot.joint_line import joint_line
 from kalm_core.robot.robot_settings import RobotSettings
+from kalm_core.robot.whole_motion import do_motion
 from kalm_core.se3 import Array
 from kalm_sim.clearing import OPEN, cleared
 from kalm_sim.laboratory import Laboratory
@@ -121,8 +122,9 @@ class EpisodeRunner:
             state = self._arm.state()
             samples = policy.sample(keypoints, 16, seed)
             plan = self._planner.plan(samples, keypoints, frame, state.q, state.gripper_width)
-            self._arm.follow_joint_path(plan.approach)
-            self._arm.follow_ee_path(plan.execution)
+            motion = plan.motion
+            posture = motion.execution_joints[-1]
+            do_motion(self._arm, motion.approach, motion.execution, posture, motion.retreat)
             outcome, message = Outcome.SUCCEEDED, ""
         except KalmError as error:
             outcome, message = error.outcome, str(error)

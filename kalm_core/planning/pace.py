@@ -33,9 +33,11 @@ def feasible_stamps(positions: Array, stamps: Array) -> Array:
         needed = _needed(JointPath(positions, _from_steps(stamps[0], steps)))
         if needed.max() <= 1.0:
             return _from_steps(stamps[0], steps) if (steps != np.diff(stamps)).any() else stamps
-        # neighbours slow down as well: a sudden change of pace is an acceleration of its own
-        wide = maximum_filter1d(needed, 2 * _WIDTH + 1, mode="nearest")
-        steps = steps * np.maximum(needed, gaussian_filter1d(wide, _WIDTH, mode="nearest"))
+        # short steps beside a longer one grow as well: a sudden change of pace is an acceleration
+        longer = np.where(needed > 1.0, steps * needed, 0.0)
+        wide = maximum_filter1d(longer, 2 * _WIDTH + 1, mode="nearest")
+        beside = gaussian_filter1d(wide, _WIDTH, mode="nearest")
+        steps = np.maximum(steps * needed, beside)
     return _from_steps(stamps[0], steps * needed.max())
 
 

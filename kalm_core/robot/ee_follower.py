@@ -18,7 +18,7 @@ from kalm_core.robot.joint_follower import friction_compensation
 from kalm_core.robot.path_clock import calmed_stamps, shortest_pose_steps, stretched_stamps
 from kalm_core.robot.path_follower import PathFollower, fading
 from kalm_core.robot.robot_settings import RobotSettings
-from kalm_core.se3 import make_pose, rotation_angle
+from kalm_core.se3 import Array, make_pose, rotation_angle
 from kalm_core.trajectory import EndEffectorTrajectory
 
 _NEAR = 0.002  # [m], a settled tool
@@ -37,15 +37,17 @@ class EePathFollower(PathFollower):
         gripper: GripperDriver,
         speed_scale: float,
         settings: RobotSettings,
+        posture: Array | None = None,
     ) -> None:
         """Check the trajectory against the arm.
 
         Args:
             trajectory: the path.
-            now: where the arm is; the elbow is drawn to its posture.
+            now: where the arm is.
             gripper: the hand.
             speed_scale: in (0, 1].
             settings: tolerances and gains.
+            posture: (7,) joints [rad] that the elbow is drawn to; None: those of `now`.
 
         Raises:
             RobotError: the path starts elsewhere.
@@ -67,7 +69,7 @@ class EePathFollower(PathFollower):
         )
         stamps = calmed_stamps(stamps, poses[:, :3, 3], settings.tool_acceleration)
         super().__init__(settings, float(stamps[-1]))
-        self._posture = now.q
+        self._posture = now.q if posture is None else posture
         self._position = PchipInterpolator(stamps, poses[:, :3, 3])
         self._velocity = self._position.derivative()
         rotations = Rotation.from_matrix(poses[:, :3, :3])

@@ -29,6 +29,7 @@ from kalm_core.robot.joint_follower import JointPathFollower
 from kalm_core.robot.path_follower import PathFollower
 from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.robot.watchdog import Watchdog
+from kalm_core.se3 import Array
 from kalm_core.trajectory import EndEffectorTrajectory, JointPath
 
 _ERROR_NAMES = tuple(name for name in dir(franky.Errors) if not name.startswith("_"))
@@ -47,7 +48,7 @@ class FrankyArm:
         Raises:
             RobotError: one of them cannot be reached, with the host and what to do.
         """
-        self._settings = settings
+        self.settings = settings
         self._robot: Any = connect_robot(settings)
         self._gripper = GripperDriver(connect_gripper(settings), settings)
         self._busy = threading.Lock()
@@ -103,7 +104,7 @@ class FrankyArm:
         _check_scale(speed_scale)
         with self._motion():
             now = self.state()
-            follower = JointPathFollower(path, now.q, speed_scale, self._settings)
+            follower = JointPathFollower(path, now.q, speed_scale, self.settings)
             return self._follow(follower, progress)
 
     def follow_ee_path(
@@ -111,6 +112,7 @@ class FrankyArm:
         trajectory: EndEffectorTrajectory,
         speed_scale: float = 1.0,
         progress: Progress = _NOBODY,
+        posture: Array | None = None,
     ) -> float:
         """Move the tool compliantly along a trajectory that starts where it is, and wait.
 
@@ -120,6 +122,8 @@ class FrankyArm:
             trajectory: poses, openings and times; it is slowed where it exceeds a limit.
             speed_scale: in (0, 1].
             progress: reports "ee_path"; asked at every target whether to stop.
+            posture: (7,) joints [rad] that the elbow is drawn to, best those of the last pose;
+                None: those that it has now.
 
         Returns:
             The largest distance between commanded and reached tool [m].
@@ -135,7 +139,9 @@ class FrankyArm:
         with self._motion():
             self._gripper.await_idle()
             now = self.state()
-            follower = EePathFollower(trajectory, now, self._gripper, speed_scale, self._settings)
+            follower = EePathFollower(
+                trajectory, now, self._gripper, speed_scale, self.settings, posture
+            )
             return self._follow(follower, progress)
 
     def move_gripper(
@@ -162,7 +168,7 @@ class FrankyArm:
         with self._motion():
             start = self.state()
             deadline = self._gripper.deadline(start.time)
-            self._gripper.start(width, speed or self._settings.gripper_speed, force)
+            self._gripper.start(width, speed or self.settings.gripper_speed, force)
             try:
                 while not self._gripper.finished():
                     if self._stop_requested.is_set():
@@ -203,7 +209,7 @@ class FrankyArm:
             cleared = bool(robot.recover_from_errors())
             if self._gripper.stuck:
                 self._gripper.close()
-                self._gripper = GripperDriver(connect_gripper(self._settings), self._settings)
+                self._gripper = GripperDriver(connect_gripper(self.settings), self.settings)
             errors = self.state().errors
         except FRANKY_ERRORS as error:
             raise RobotError(f"recovery failed: {error}", "check the arm in Desk") from error
@@ -224,7 +230,7 @@ class FrankyArm:
         try:
             self.stop()
         finally:
-            if self._busy.acquire(timeout=self._settings.answer_timeout):
+            if self._busy.acquire(timeout=self.settings.answer_timeout):
                 self._busy.release()  # the motion that was stopped has let go of the robot
             self._gripper.close()
             self._robot = None
@@ -246,7 +252,7 @@ class FrankyArm:
     def _follow(self, follower: PathFollower, progress: Progress) -> float:
         """Stream a follower's targets to its end; the arm is at rest whatever happens."""
         robot = self._connected()
-        with Watchdog(robot, self._settings.stall_timeout, self._halt) as watchdog:
+        with Watchdog(robot, self.settings.stall_timeout, self._halt) as watchdog:
             try:
                 follower.start(robot)
                 self._stream(robot, follower, progress, watchdog)
@@ -268,7 +274,7 @@ class FrankyArm:
                 raise CancelledError(follower.stage)
             if watchdog.barked:
                 raise RobotError(
-                    f"no target was sent for {self._settings.stall_timeout} s and the watchdog "
+                    f"no target was sent for {self.settings.stall_timeout} s and the watchdog "
                     "stopped the arm",
                     "free the processor for this program, then retry",
                 )
@@ -284,21 +290,21 @@ class FrankyArm:
                 if follower.tick(robot, state, min(now - last, _LONGEST_STEP)):
                     return
                 last, seen = now, wall
-                if follower.largest_error > self._settings.tracking_error_limit:
+                if follower.largest_error > self.settings.tracking_error_limit:
                     raise TrackingError(
                         f"the tool is {follower.largest_error:.3f} m from its path, allowed are "
-                        f"{self._settings.tracking_error_limit} m",
+                        f"{self.settings.tracking_error_limit} m",
                         "check what holds the arm",
                     )
-            elif wall - seen > self._settings.answer_timeout:
+            elif wall - seen > self.settings.answer_timeout:
                 raise ConnectionLostError(
-                    f"the clock of {self._settings.host} stands still since {wall - seen:.1f} s",
+                    f"the clock of {self.settings.host} stands still since {wall - seen:.1f} s",
                     "check the arm or the simulator",
                 )
             if wall - reported > _REPORT_PERIOD:
                 progress.report(follower.stage, min(1.0, follower.fraction), "")
                 reported = wall
-            time.sleep(self._settings.period)
+            time.sleep(self.settings.period)
 
     def _halt(self) -> None:
         """Begin to bring the arm to rest, once per motion; callable from any thread."""
@@ -312,7 +318,7 @@ class FrankyArm:
     def _await_rest(self) -> None:
         """Wait until no motion controls the arm; stop it abruptly if that takes too long."""
         robot = self._connected()
-        end = time.monotonic() + 2.0 * self._settings.answer_timeout
+        end = time.monotonic() + 2.0 * self.settings.answer_timeout
         while robot.is_in_control:
             if time.monotonic() > end:
                 robot.stop()
@@ -322,7 +328,7 @@ class FrankyArm:
     def _join(self, robot: Any) -> None:
         """Surface the error that ended the motion in franky's thread, if any."""
         try:
-            robot.join_motion(self._settings.answer_timeout)
+            robot.join_motion(self.settings.answer_timeout)
         except franky.ControlException as error:
             kind = ReflexError if "reflex" in str(error) else RobotError
             raise kind(f"the controller stopped the arm: {error}", _RECOVER) from error
@@ -339,7 +345,7 @@ class FrankyArm:
         if "reflex" in str(error):
             return ReflexError(f"the arm stopped itself: {error}", _RECOVER)
         return ConnectionLostError(
-            f"the arm at {self._settings.host} failed: {error}",
+            f"the arm at {self.settings.host} failed: {error}",
             "check the arm or the simulator, then call recover to connect again",
         )
 

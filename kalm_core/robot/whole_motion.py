@@ -1,0 +1,61 @@
+"""A certified motion on the arm: its parts one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kalm_core.progress import Progress
+from kalm_core.robot.franky_arm import FrankyArm
+from kalm_core.se3 import Array
+from kalm_core.trajectory import EndEffectorTrajectory, JointPath
+
+MAX_WIDTH = 0.08
+"""Opening of the Franka hand [m]."""
+
+
+def do_motion(  # noqa: PLR0917 (the parts of a motion, in their order)
+    arm: FrankyArm,
+    approach: JointPath,
+    execution: EndEffectorTrajectory | None,
+    posture: Array | None,
+    retreat: JointPath | None,
+    speed_scale: float = 1.0,
+    progress: Progress | None = None,
+) -> float:
+    """Approach, execute and retreat, and wait.
+
+    Args:
+        arm: stands where the approach begins.
+        approach: free joint motion.
+        execution: followed compliantly; None: there is none.
+        posture: (7,) joints [rad] at the end of the execution, to which the elbow is drawn, so
+            that it is where the retreat begins.
+        retreat: free joint motion; None: the arm stays.
+        speed_scale: in (0, 1].
+        progress: reports "approach/...", "execution/..." and "retreat/...".
+
+    Returns:
+        The largest tracking error of all parts [m].
+
+    Raises:
+        KalmError: as `FrankyArm.follow_joint_path`, `follow_ee_path` and `move_gripper` do.
+    """
+    progress = progress or Progress()
+    errors = [0.0]
+
+    def follow(name: str, move: Callable[[Progress], float]) -> None:
+        def report(stage: str, fraction: float, text: str) -> None:
+            progress.report(f"{name}/{stage}", fraction, text)
+
+        errors.append(float(move(Progress(report, progress.should_stop))))
+
+    if execution is not None:
+        opening = min(float(execution.gripper[0]), MAX_WIDTH)
+        if arm.state().gripper_width < opening - arm.settings.gripper_switch:
+            arm.move_gripper(opening, 0.0, 0.0, progress)
+    follow("approach", lambda p: arm.follow_joint_path(approach, speed_scale, p))
+    if execution is not None:
+        follow("execution", lambda p: arm.follow_ee_path(execution, speed_scale, p, posture))
+    if retreat is not None:
+        follow("retreat", lambda p: arm.follow_joint_path(retreat, speed_scale, p))
+    return max(errors)
