@@ -30,7 +30,7 @@ class EePathFollower(PathFollower):
 
     stage = "ee_path"
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 (a controller has many inputs)
         self,
         trajectory: EndEffectorTrajectory,
         now: ArmState,
