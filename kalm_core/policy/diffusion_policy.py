@@ -19,6 +19,7 @@ from kalm_core.policy.network import TrajectoryUNet
 from kalm_core.policy.normalization import Normalizer
 from kalm_core.policy.regression import TrajectoryRegression
 from kalm_core.policy.settings import PolicySettings
+from kalm_core.policy.smoothness import Smoothness, slow_part
 from kalm_core.policy.symmetry import turned
 from kalm_core.policy.threads import torch_threads
 from kalm_core.se3 import Array
@@ -38,6 +39,7 @@ class TrajectoryPolicy:
             the network predicts.
         normalizer: from network values to 48 rows in that frame; it expects the mean of the
             demonstrations, bent to the keypoints, and the network adds what that leaves out.
+        smoothness: that of the demonstrations, which every sample keeps.
         stamps: (48,) times of the poses [s], the mean of the demonstrations.
         other_way: share of the demonstrations that grasped with the hand turned by half.
         settings: how it was made.
@@ -48,6 +50,7 @@ class TrajectoryPolicy:
     network: TrajectoryUNet
     arrangement: Arrangement
     normalizer: Normalizer
+    smoothness: Smoothness
     stamps: Array
     other_way: float
     settings: PolicySettings
@@ -73,7 +76,9 @@ class TrajectoryPolicy:
         values_np = values.double().numpy()
         distance = np.linalg.norm(values_np - values_np.mean(axis=0), axis=(1, 2))
         order = np.argsort(distance, kind="stable")
-        rows = self.normalizer.unnormalize(values_np[order], deviation.repeat(count, axis=0))
+        expected = self.normalizer.regression.predict(deviation)
+        added = slow_part(values_np[order] * self.normalizer.scale)
+        rows = self.smoothness.hold(expected.repeat(count, axis=0), expected + added)
         samples = [decode(r, T_base_object, self.stamps) for r in rows]
         straight = count - min(math.ceil(self.other_way * count), count - 1)
         return samples[:straight] + [turned(sample) for sample in samples[straight:]]
@@ -84,6 +89,7 @@ class TrajectoryPolicy:
         statistics = {
             **self.arrangement.state(),
             **self.normalizer.regression.state(),
+            **self.smoothness.state(),
             "scale": self.normalizer.scale,
             "stamps": self.stamps,
             "other_way": np.array([self.other_way]),
@@ -106,6 +112,7 @@ class TrajectoryPolicy:
             network.eval(),
             Arrangement.from_state(tensors),
             normalizer,
+            Smoothness.from_state(tensors),
             tensors["stamps"],
             float(tensors["other_way"][0]),
             settings,

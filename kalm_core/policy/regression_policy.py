@@ -15,6 +15,7 @@ from kalm_core.policy.base import Example, Tensors, check_request
 from kalm_core.policy.encoding import decode, encode
 from kalm_core.policy.regression import TrajectoryRegression
 from kalm_core.policy.rigid import RigidTransferPolicy
+from kalm_core.policy.smoothness import Smoothness
 from kalm_core.policy.symmetry import to_one_way
 from kalm_core.se3 import Array
 from kalm_core.trajectory import EndEffectorTrajectory
@@ -27,6 +28,7 @@ class RegressionPolicy:
     Attributes:
         arrangement: the keypoints' usual arrangement.
         regression: in its frame.
+        smoothness: that of the demonstrations, which a prediction keeps.
         stamps: (48,) times of the poses [s], the mean of the demonstrations.
         others: the demonstrations themselves, offered after the first sample.
     """
@@ -35,6 +37,7 @@ class RegressionPolicy:
 
     arrangement: Arrangement
     regression: TrajectoryRegression
+    smoothness: Smoothness
     stamps: Array
     others: RigidTransferPolicy
 
@@ -62,6 +65,7 @@ class RegressionPolicy:
         return RegressionPolicy(
             arrangement,
             TrajectoryRegression.from_rows(rows, deviations, linear),
+            Smoothness.from_rows(rows),
             np.mean([e.trajectory.stamps for e in examples], axis=0),
             others,
         )
@@ -76,8 +80,8 @@ class RegressionPolicy:
         check_request(self, keypoints, count)
         T_base_object, fitting = self.arrangement.locate(keypoints)
         deviation = self.arrangement.deviation(T_base_object, fitting.positions)
-        rows = self.regression.predict(deviation[None])[0]
-        best = decode(rows, T_base_object, self.stamps)
+        rows = self.smoothness.hold(self.regression.predict(deviation[None]))
+        best = decode(rows[0], T_base_object, self.stamps)
         return [best, *self.others.sample(keypoints, count, seed)][:count]
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
@@ -87,6 +91,7 @@ class RegressionPolicy:
             **{f"others.{name}": values for name, values in others.items()},
             **self.arrangement.state(),
             **self.regression.state(),
+            **self.smoothness.state(),
             "stamps": self.stamps,
         }, {}
 
@@ -102,6 +107,7 @@ class RegressionPolicy:
         return RegressionPolicy(
             Arrangement.from_state(tensors),
             TrajectoryRegression.from_state(tensors),
+            Smoothness.from_state(tensors),
             tensors["stamps"],
             RigidTransferPolicy.from_state(others, values),
         )

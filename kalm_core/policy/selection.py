@@ -21,10 +21,13 @@ from kalm_core.policy.evaluation import TrajectoryErrors, median_errors, traject
 from kalm_core.policy.regression_policy import RegressionPolicy
 from kalm_core.policy.rigid import RigidTransferPolicy
 from kalm_core.policy.settings import PolicySettings
+from kalm_core.policy.smoothness import roughness
 from kalm_core.policy.training import MIN_EXAMPLES, Share, TrainingRecord, train
 from kalm_core.progress import Progress
 
 _LEVER = 0.1  # how much error a rotation counts for: that of a point 0.1 m off [m/rad]
+_SMOOTH = 0.0005  # a demonstration that bends less than this per pose counts as this rough [m]
+_ROUGHEST = 1.5  # a candidate that bends this much more than the demonstrations is not taken
 _ADVANTAGE = {"mean": 1.0, "linear": 0.95, "rigid": 0.7, "diffusion": 0.95}
 """A candidate takes over when its error is below this share of the best before it. One replayed
 demonstration repeats what that hand did by chance; the mean does not, so it has to be clearly
@@ -40,12 +43,15 @@ class Comparison:
         scores: candidate -> root mean square over the demonstrations of position error plus 0.1 m
             times rotation error [m].
         errors: candidate -> median errors.
+        roughness: candidate -> how much more its predictions bend from pose to pose than the
+            roughest demonstration, median; above 1.5 a candidate is not taken.
         reason: one sentence.
     """
 
     chosen: str
     scores: dict[str, float]
     errors: dict[str, TrajectoryErrors]
+    roughness: dict[str, float]
     reason: str
 
 
@@ -80,7 +86,8 @@ def learn_policy(
     """Make all candidates, compare them, and return the best.
 
     One demonstration is moved rigidly; there is nothing to compare. From two on, the mean and the
-    most similar demonstration are compared, from three on the diffusion model too.
+    most similar demonstration are compared; the diffusion model too, where every group that is
+    left out leaves it two or more.
 
     Args:
         examples: demonstrations of one skill, one or more.
@@ -136,14 +143,16 @@ def _compare(
     progress: Progress,
 ) -> Comparison:
     """Leave out each group in turn and choose."""
-    trains = len(examples) > MIN_EXAMPLES
     if folds == 0:
+        trains = len(examples) > MIN_EXAMPLES
         chosen = "diffusion" if trains else "mean"
         why = "nothing was compared" if trains else "of one demonstration nothing can be compared"
-        return Comparison(chosen, {}, {}, why)
-    predicted: dict[str, list[TrajectoryErrors]] = {name: [] for name in SIMPLE}
-    if trains:
-        predicted["diffusion"] = []
+        return Comparison(chosen, {}, {}, {}, why)
+    largest_group = -(-len(examples) // folds)
+    trains = len(examples) - largest_group >= MIN_EXAMPLES
+    names = [*SIMPLE, "diffusion"] if trains else list(SIMPLE)
+    predicted: dict[str, list[TrajectoryErrors]] = {name: [] for name in names}
+    bends: dict[str, list[float]] = {name: [] for name in names}
     for fold in range(folds):
         seen = [e for i, e in enumerate(examples) if i % folds != fold]
         unseen = examples[fold::folds]
@@ -156,16 +165,24 @@ def _compare(
             for example in unseen:
                 sample = policy.sample(example.keypoints, 5, seed)[0]
                 predicted[name].append(trajectory_errors(sample, example.trajectory))
+                bends[name].append(roughness(sample))
     scores = {name: _score(errors) for name, errors in predicted.items()}
+    roughest = max(_SMOOTH, *(roughness(e.trajectory) for e in examples))
+    rough = {name: float(np.median(values)) / roughest for name, values in bends.items()}
     chosen = "mean"
     for name, share_needed in _ADVANTAGE.items():
-        if name in scores and scores[name] < share_needed * scores[chosen]:
+        smooth = rough.get(name, np.inf) <= _ROUGHEST
+        if smooth and scores[name] < share_needed * scores[chosen]:
             chosen = name
-    listed = ", ".join(f"{name} {1e3 * score:.1f} mm" for name, score in scores.items())
+    listed = ", ".join(
+        f"{name} {1e3 * score:.1f} mm" + ("" if rough[name] <= _ROUGHEST else " (too rough)")
+        for name, score in scores.items()
+    )
     return Comparison(
         chosen,
         scores,
         {name: _median(errors) for name, errors in predicted.items()},
+        rough,
         f"{chosen} is taken; errors on demonstrations left out: {listed}",
     )
 

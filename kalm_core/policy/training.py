@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from kalm_core.errors import BackendUnavailableError, GoalError
 from kalm_core.policy.arrangement import Arrangement
@@ -25,6 +25,7 @@ from kalm_core.policy.evaluation import TrajectoryErrors, median_errors
 from kalm_core.policy.network import TrajectoryUNet
 from kalm_core.policy.normalization import Normalizer
 from kalm_core.policy.settings import PolicySettings
+from kalm_core.policy.smoothness import Smoothness
 from kalm_core.policy.symmetry import to_one_way
 from kalm_core.policy.threads import torch_threads
 from kalm_core.progress import Progress
@@ -99,8 +100,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = TrajectoryUNet(len(lesson.arrangement), settings.network).to(device)
-    ema = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
-    averaged = AveragedModel(network, multi_avg_fn=ema)
+    averaged = AveragedModel(network, avg_fn=_average(settings.ema))
     optimizer = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -143,6 +143,17 @@ def train(
     return policy, TrainingRecord(tuple(losses), fitted, time.perf_counter() - start)
 
 
+def _average(decay: float) -> Callable[..., torch.Tensor]:
+    """Return how averaged weights follow: quickly at first, or a short training keeps its start."""
+
+    def follow(
+        averaged: torch.Tensor, current: torch.Tensor, count: torch.Tensor | int
+    ) -> torch.Tensor:
+        return torch.lerp(averaged, current, max(1.0 - decay, 9.0 / (10.0 + float(count))))
+
+    return follow
+
+
 class _Lesson:
     """The demonstrations as arrays in the object's frame."""
 
@@ -171,7 +182,13 @@ class _Lesson:
     def policy(self, network: TrajectoryUNet, settings: PolicySettings) -> TrajectoryPolicy:
         """Return the policy of a trained network."""
         return TrajectoryPolicy(
-            network, self.arrangement, self.normalizer, self.stamps, self.other_way, settings
+            network,
+            self.arrangement,
+            self.normalizer,
+            Smoothness.from_rows(self.rows),
+            self.stamps,
+            self.other_way,
+            settings,
         )
 
 
