@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from std_msgs.msg import Float64
@@ -170,7 +171,7 @@ def try_scenes(
             trial = _judge(client, seed, run, choice.task)
             trials.append(trial)
             title = f"scene {seed}: {run.outcome.name.lower()}, {_told(trial, choice.task)}"
-            console.print(f"{title}  [dim]{run.message}[/dim]", highlight=False)
+            console.print(f"{escape(title)}  [dim]{escape(run.message)}[/dim]", highlight=False)
             frames = film.cut()
             sheet.append((title, frames))
             if frames:
@@ -185,7 +186,7 @@ def print_table(task: Task, trials: list[Trial]) -> None:
     table = Table(title=f"To {task.sentence} in new scenes (simulator)")
     phases = list(dict.fromkeys(phase for trial in trials for phase in trial.run.seconds))
     for column in ("scene", "outcome", task.measure, *(f"{phase} [s]" for phase in phases)):
-        table.add_column(column, justify="left" if column == "outcome" else "right")
+        table.add_column(escape(column), justify="left" if column == "outcome" else "right")
     for trial in trials:
         style = "green" if trial.success else "red"
         table.add_row(
@@ -240,7 +241,8 @@ def main(
     print_table(report.task, report.trials)
     done = sum(trial.success for trial in report.trials)
     console.print(
-        f"{done} of {scenes} scenes reached {choice.task.enough:.2f}, {choice.task.measure}. "
+        f"{done} of {scenes} scenes reached {choice.task.enough:.2f}, "
+        f"{escape(choice.task.measure)}. "
         f"Recording took {report.record_seconds:.0f} s, learning {report.learn_seconds:.0f} s. "
         f"Films and pictures: {out / 'pictures'}; what was learned: {report.skill / 'report'}. "
         "All of this was simulated."
