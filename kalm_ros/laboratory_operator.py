@@ -134,7 +134,7 @@ class LaboratoryOperator:
         try:
             self._rest(1.0)
             self._move_joints(joints[0])
-            self._follow(script.whole())
+            self._follow(script.whole(), joints[-1])
             self._rest(0.5)
         except (KalmError, KeyboardInterrupt):
             self._client.wait(recording.cancel_goal_async(), 10.0, "cancelling the recording")
@@ -209,15 +209,16 @@ class LaboratoryOperator:
     def _move_joints(self, target: Array) -> None:
         self._execute(joint_path=joint_line(self._joints(), target, FREE_SPEED))
 
-    def _follow(self, trajectory: EndEffectorTrajectory) -> None:
-        self._execute(ee_path=trajectory)
+    def _follow(self, trajectory: EndEffectorTrajectory, posture: Array) -> None:
+        self._execute(ee_path=trajectory, posture=posture)
 
     def _execute(
         self,
         joint_path: JointPath | None = None,
         ee_path: EndEffectorTrajectory | None = None,
+        posture: Array | None = None,
     ) -> None:
-        goal = ExecuteTrajectory.Goal(speed_scale=1.0)
+        goal = ExecuteTrajectory.Goal(speed_scale=1.0, posture=[] if posture is None else posture)
         if joint_path is not None:
             goal.joint_path = joint_path_to_ros(joint_path, header_to_ros(0, BASE_FRAME))
         if ee_path is not None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 from geometry_msgs.msg import PoseStamped
 from pydantic import Field
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -213,7 +214,8 @@ class RobotNode(Node):
                 error = self._arm.follow_joint_path(joint_path, scale, watched)
                 result.tracking_error = max(result.tracking_error, float(error))
             if ee_path is not None:
-                error = self._arm.follow_ee_path(ee_path, scale, watched)
+                posture = np.array(goal.posture) if len(goal.posture) else None
+                error = self._arm.follow_ee_path(ee_path, scale, watched, posture)
                 result.tracking_error = max(result.tracking_error, float(error))
         return f"The arm followed its path within {result.tracking_error * 1000:.1f} mm."
 

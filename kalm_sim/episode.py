@@ -111,7 +111,7 @@ class EpisodeRunner:
             self._arm.move_gripper(script.open_width, 0.1, 0.0)
         self._move(view.joints)
         self._move(joints[0])
-        self._arm.follow_ee_path(script.whole())
+        self._arm.follow_ee_path(script.whole(), posture=joints[-1])
         return self.truth
 
     def attempt(

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation, RotationSpline
 
-from kalm_core.errors import GripperEmptyError, RobotError
+from kalm_core.errors import GoalError, GripperEmptyError, RobotError
 from kalm_core.robot.arm_state import ArmState
 from kalm_core.robot.client_limits import JOINT_LOWER, JOINT_UPPER
 from kalm_core.robot.gripper_driver import GripperDeadline, GripperDriver
@@ -50,8 +50,11 @@ class EePathFollower(PathFollower):
             posture: (7,) joints [rad] that the elbow is drawn to; None: those of `now`.
 
         Raises:
+            GoalError: the posture is not 7 finite numbers.
             RobotError: the path starts elsewhere.
         """
+        if posture is not None and (posture.shape != (7,) or not np.isfinite(posture).all()):
+            raise GoalError(f"the posture is {posture}, expected 7 finite joint positions [rad]")
         poses, T_base_ee = trajectory.T_base_ee, now.T_base_ee
         away = float(np.linalg.norm(poses[0, :3, 3] - T_base_ee[:3, 3]))
         turn = float(rotation_angle(poses[0], T_base_ee))

@@ -129,7 +129,7 @@ class FrankyArm:
             The largest distance between commanded and reached tool [m].
 
         Raises:
-            GoalError: the speed scale is out of range.
+            GoalError: the speed scale is out of range, or the posture has another shape.
             BusyError: another motion runs.
             RobotError: the path starts elsewhere (nothing has moved then), the controller or the
                 hand failed, or `stop` was called.

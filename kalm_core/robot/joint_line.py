@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kalm_core.errors import GoalError
-from kalm_core.robot.client_limits import JOINT_VELOCITY
+from kalm_core.robot.client_limits import JOINT_LOWER, JOINT_UPPER, JOINT_VELOCITY
 from kalm_core.trajectory import JointPath
 
 _PEAK_SPEED = 1.875  # of a minimum-jerk line, in lengths per duration: 15/8
@@ -21,7 +21,8 @@ def joint_line(
     """Time a straight line in joint space with minimum jerk, within the FR3's limits.
 
     Args:
-        q_from: (7,) first positions [rad].
+        q_from: (7,) first positions [rad]; brought within the limits, which a compliant arm may
+            have left by a little.
         q_to: (7,) last positions [rad].
         speed: peak speed of the fastest joint [rad/s]; the limits of each joint hold as well.
         acceleration: peak acceleration of the fastest joint [rad/s^2].
@@ -39,6 +40,7 @@ def joint_line(
         raise GoalError(f"speed is {speed} rad/s, expected above 0")
     if not (np.isfinite(acceleration) and acceleration > 0):
         raise GoalError(f"acceleration is {acceleration} rad/s^2, expected above 0")
+    start = np.clip(start, JOINT_LOWER, JOINT_UPPER)
     length = np.abs(end - start)
     by_speed = _PEAK_SPEED * float((length / np.minimum(JOINT_VELOCITY, speed)).max())
     by_acceleration = float(np.sqrt(_PEAK_ACCELERATION * length.max() / acceleration))
