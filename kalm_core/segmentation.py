@@ -39,6 +39,12 @@ class SegmentationSettings(Settings):
     radius: float = Field(
         0.10, ge=0.02, le=0.5, description="tool to closest keypoint at the execution's start [m]"
     )
+    tool_length: float = Field(
+        0.25,
+        ge=0.0,
+        le=1.0,
+        description="what the hand holds from the start works up to this much farther away [m]",
+    )
     finger_travel: float = Field(
         0.008, ge=0.002, le=0.05, description="least change of opening that is a command [m]"
     )
@@ -91,7 +97,7 @@ def execution_part(
     initial, switches = gripper_commands(
         demonstration.stamps, demonstration.gripper, settings.finger_travel
     )
-    start, end = _cut(demonstration, keypoints, switches, settings)
+    start, end = _cut(demonstration, keypoints, initial, switches, settings)
     stamps, poses = demonstration.stamps[start:end], demonstration.T_base_ee[start:end]
     if end - start < 3:
         raise DemonstrationError(f"{name}: it ends {settings.radius} m from the keypoints")
@@ -179,19 +185,27 @@ def gripper_commands(
 def _cut(
     demonstration: Demonstration,
     keypoints: DetectedKeypoints,
+    initial: float,
     switches: list[_Switch],
     settings: SegmentationSettings,
 ) -> tuple[int, int]:
-    """Return the first sample of the execution and the one after its last."""
-    radius = settings.radius
+    """Return the first sample of the execution and the one after its last.
+
+    What a hand holds from the start on is a tool, which works some way off the fingers: there the
+    radius counts from the closest that they come.
+    """
     positions = demonstration.T_base_ee[:, :3, 3]
     points = keypoints.positions[keypoints.found]
     distance = np.linalg.norm(positions[:, None] - points[None], axis=-1).min(axis=1)
-    near = distance <= radius
+    closest = float(distance.min())
+    tool = closest if initial == CLOSED else 0.0
+    radius = settings.radius
+    near = distance <= radius + min(tool, settings.tool_length)
     if not near.any():
+        allowed = radius + (settings.tool_length if tool else 0.0)
         raise DemonstrationError(
-            f"{demonstration.name}: the tool stays {distance.min():.3f} m or more from the "
-            f"keypoints, expected {radius} m or less",
+            f"{demonstration.name}: the hand stays {closest:.3f} m or more from the "
+            f"keypoints, expected {allowed:.2f} m or less",
             "check the hand-eye transform and that the bag shows the task",
         )
     index = {s: int(np.searchsorted(demonstration.stamps, s.stamp)) for s in switches}

@@ -248,3 +248,18 @@ def test_fingers_that_never_close_are_no_error():
     stops = [HANDLE - [0.3, 0.0, 0.0], HANDLE - [0.02, 0.0, 0.0], HANDLE - [0.0, 0.1, 0.0]]
     part = execution_part(demonstration(*move(stops, closes=99)), keypoints())
     assert set(part.gripper) == {OPEN}
+
+
+def test_the_radius_of_a_held_tool_counts_from_its_closest_approach():
+    """A cup over a bowl: the hand stays 18 cm above the keypoints all the time."""
+    above = HANDLE + [0.0, 0.0, 0.18]
+    stops = [above - [0.3, 0.0, 0.0], above, above + [0.0, 0.06, 0.0]]
+    positions, _ = move(stops, closes=None)
+    held = demonstration(positions, np.full(len(positions), 0.05))
+    execution = execution_part(held, keypoints())
+    first = np.linalg.norm(execution.positions[0] - HANDLE)
+    assert first == pytest.approx(0.28, abs=0.01)
+    assert (execution.gripper == CLOSED).all()
+    empty = demonstration(positions, np.full(len(positions), 0.08))
+    with pytest.raises(DemonstrationError, match=r"bag_7: the hand stays 0\.180 m or more"):
+        execution_part(empty, keypoints())
