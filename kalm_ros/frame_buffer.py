@@ -216,8 +216,10 @@ class FrameBuffer:
                 f"nothing new arrived {waited} on {', '.join(old)}",
                 "check that the camera and robot_node run and that their clocks agree",
             )
-        newest = self._color[-1][0]
-        nearest = min(abs(stamp - newest) for stamp, _ in self._depth) / NANOSECONDS
+        nearest = (  # of any pair: the depth of the newest image may be on its way
+            min(abs(depth - color) for color, _ in self._color for depth, _ in self._depth)
+            / NANOSECONDS
+        )
         if nearest > self._settings.pair_tolerance:
             return NoImageError(
                 f"depth and colour images are {nearest:.3f} s apart; "
