@@ -331,9 +331,10 @@ def keypoints_from_ros(message: KeypointArray) -> DetectedKeypoints:
         GoalError: no keypoints, lists of different lengths, or another frame than the base.
     """
     count = len(message.points)
-    if count == 0 or len(message.found) != count or len(message.score) != count:
+    lengths = {name: len(getattr(message, name)) for name in ("found", "score", "confidence")}
+    if count == 0 or set(lengths.values()) != {count}:
         raise GoalError(
-            f"{count} keypoints, {len(message.found)} found flags and {len(message.score)} scores; "
+            f"{count} keypoints with {', '.join(f'{n} {name}' for name, n in lengths.items())}; "
             "expected the same number of each and at least 1"
         )
     if message.header.frame_id != BASE_FRAME:
@@ -344,7 +345,12 @@ def keypoints_from_ros(message: KeypointArray) -> DetectedKeypoints:
     found = np.array(message.found, dtype=np.bool_)
     if not np.isfinite(positions[found]).all():
         raise GoalError("a keypoint that was found has a position that is not finite")
-    return DetectedKeypoints(positions, found, np.array(message.score, dtype=np.float64))
+    confidence = np.array(message.confidence, dtype=np.float64)
+    if not ((confidence >= 0.0) & (confidence <= 1.0)).all():
+        raise GoalError(f"confidences are {confidence}, expected probabilities in [0, 1]")
+    return DetectedKeypoints(
+        positions, found, np.array(message.score, dtype=np.float64), confidence
+    )
 
 
 def keypoints_to_ros(keypoints: DetectedKeypoints, skill: str, stamp: int) -> KeypointArray:
@@ -353,6 +359,7 @@ def keypoints_to_ros(keypoints: DetectedKeypoints, skill: str, stamp: int) -> Ke
     message.points = [point_to_ros(point) for point in keypoints.positions]
     message.found = [bool(found) for found in keypoints.found]
     message.score = [float(score) for score in keypoints.score]
+    message.confidence = [float(confidence) for confidence in keypoints.confidence]
     return message
 
 

@@ -27,13 +27,16 @@ PALETTE = (
 
 
 def keypoint_markers(keypoints: DetectedKeypoints, header: Header) -> MarkerArray:
-    """Return a sphere for every keypoint that was found; what was shown before is deleted."""
+    """Return a sphere for every keypoint that was found, the surer the more solid.
+
+    What was shown before is deleted.
+    """
     array = _cleared(header)
-    for i, (point, found) in enumerate(zip(keypoints.positions, keypoints.found, strict=True)):
-        if found:
+    for i, point in enumerate(keypoints.positions):
+        if keypoints.found[i]:
             marker = _marker(header, "keypoints", i, Marker.SPHERE, KEYPOINT_SIZE)
             marker.scale.y = marker.scale.z = KEYPOINT_SIZE
-            marker.color = _color(i, 1.0)
+            marker.color = _color(i, 0.3 + 0.7 * float(keypoints.confidence[i]))
             marker.pose.position = point_to_ros(point)
             array.markers.append(marker)
     return array

@@ -221,7 +221,10 @@ def test_a_trajectory_that_is_none_is_refused():
 
 def test_keypoints_round_trip_with_null():
     keypoints = DetectedKeypoints(
-        np.array([[0.1, 0.2, 0.3], [np.nan] * 3]), np.array([True, False]), np.array([0.75, 0.25])
+        np.array([[0.1, 0.2, 0.3], [np.nan] * 3]),
+        np.array([True, False]),
+        np.array([0.75, 0.25]),
+        np.array([0.875, 0.125]),
     )
     message = wire(c.keypoints_to_ros(keypoints, "open", STAMP))
     assert (message.skill, c.stamp_from_ros(message.header.stamp)) == ("open", STAMP)
@@ -229,6 +232,7 @@ def test_keypoints_round_trip_with_null():
     np.testing.assert_array_equal(back.positions, keypoints.positions)
     np.testing.assert_array_equal(back.found, keypoints.found)
     np.testing.assert_array_equal(back.score, keypoints.score)
+    np.testing.assert_array_equal(back.confidence, keypoints.confidence)
 
 
 def test_keypoints_that_contradict_themselves_are_refused():
@@ -237,6 +241,13 @@ def test_keypoints_that_contradict_themselves_are_refused():
     keypoints = DetectedKeypoints(np.full((1, 3), np.nan), np.array([True]), np.array([1.0]))
     with pytest.raises(GoalError, match="not finite"):
         c.keypoints_from_ros(c.keypoints_to_ros(keypoints, "open", STAMP))
+    message = c.keypoints_to_ros(
+        DetectedKeypoints(np.zeros((1, 3)), *[np.ones(1, bool)] * 2), "", 0
+    )
+    for wrong in ([], [1.5], [np.nan]):
+        message.confidence = wrong
+        with pytest.raises(GoalError, match="confidence"):
+            c.keypoints_from_ros(message)
 
 
 def test_outcome_codes_of_core_and_interface_are_the_same():

@@ -45,6 +45,7 @@ def keypoints(skill):
         points=[Point()],
         found=[True],
         score=[1.0],
+        confidence=[1.0],
     )
 
 
