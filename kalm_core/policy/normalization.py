@@ -26,9 +26,12 @@ class Normalizer:
     scale: Array
 
     @staticmethod
-    def from_rows(rows: Array, deviations: Array) -> Normalizer:
-        """Fit (N, 48, 10) rows of the demonstrations, given (N, K, 3) deviations [m]."""
-        regression = TrajectoryRegression.from_rows(rows, deviations)
+    def from_rows(rows: Array, deviations: Array, places: Array | None = None) -> Normalizer:
+        """Fit (N, 48, 10) rows of the demonstrations, given (N, K, 3) deviations [m].
+
+        See `TrajectoryRegression.from_rows` for `places`.
+        """
+        regression = TrajectoryRegression.from_rows(rows, deviations, places=places)
         left = rows - regression.predict(deviations)
         return Normalizer(regression, np.sqrt(np.mean(left**2, axis=0) + FLOOR**2))
 

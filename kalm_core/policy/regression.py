@@ -3,8 +3,9 @@
 Laid over one another, demonstrations of one object differ by what a hand does differently each
 time; their mean is better than any of them. Objects of other shapes differ in how their keypoints
 lie, and the motion follows: to first order linearly. With a dozen demonstrations a linear map of
-twenty-four numbers has to be held back (ridge regression); by how much, leave-one-out decides, and
-if nothing is gained by it, the mean remains.
+twenty-four numbers has to be held back (ridge regression). What it is held back to need not be the
+mean: that the hand goes along with the keypoints around it needs no demonstration. By how much and
+to what, leave-one-out decides, and if nothing is gained by it, the mean remains.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ FLOOR = np.array([0.005] * 3 + [0.03] * 6 + [0.04])
 _RIDGES = (3e-4, 1e-3, 3e-3, 1e-2)
 """How strongly the map is held back [m^2]: squared deviations that count as nothing."""
 
-_GAIN = 0.9  # the map must lower the error left out to this share, or the mean remains
+_GAIN = 0.9  # a bolder map must lower the error left out to this share, or the plainer one remains
+
+_REACH = 0.1
+"""How much farther from the hand than the nearest a keypoint still takes it along [m]."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,17 @@ class TrajectoryRegression:
     weights: Array
 
     @staticmethod
-    def from_rows(rows: Array, deviations: Array, linear: bool = True) -> TrajectoryRegression:
+    def from_rows(
+        rows: Array, deviations: Array, linear: bool = True, places: Array | None = None
+    ) -> TrajectoryRegression:
         """Fit (N, 48, 10) rows of demonstrations to their (N, K, 3) deviations [m].
 
         Args:
             rows: in the object's frame.
             deviations: of the keypoints from their usual place, NaN where not found.
             linear: False takes the mean alone.
+            places: (K, 3) usual places of the keypoints in the object's frame [m], NaN where
+                unknown; with None the hand does not go along with those around it.
         """
         mean, filled = rows.mean(axis=0), np.nan_to_num(deviations)
         center = filled.mean(axis=0)
@@ -56,9 +64,10 @@ class TrajectoryRegression:
         if linear and len(rows) > 3:
             x = (filled - center).reshape(len(rows), -1)
             y = (rows - mean).reshape(len(rows), -1)
-            ridge = _best_ridge(x, y)
-            if ridge is not None:
-                weights = x.T @ np.linalg.solve(x @ x.T + ridge * np.eye(len(x)), y)
+            maps = [weights]
+            if places is not None:
+                maps.append(_following(mean, places))
+            weights = _best_map(x, y, maps)
         return TrajectoryRegression(mean, center, weights)
 
     def predict(self, deviations: Array) -> Array:
@@ -81,20 +90,44 @@ class TrajectoryRegression:
         return TrajectoryRegression(tensors["mean"], tensors["center"], tensors["weights"])
 
 
-def _best_ridge(x: Array, y: Array) -> float | None:
-    """Return the ridge that predicts demonstrations best that it has not seen, None for none.
+def _following(mean: Array, places: Array) -> Array:
+    """Return the (K * 3, 480) map by which each pose goes along with the keypoints around it.
+
+    Args:
+        mean: (48, 10) rows.
+        places: (K, 3) usual places of the keypoints [m].
+    """
+    squared = np.sum((mean[:, None, :3] - places) ** 2, axis=-1)
+    squared = np.where(np.isfinite(squared), squared, np.inf)
+    share = np.exp(-(squared - squared.min(axis=1, keepdims=True)) / (2.0 * _REACH**2))
+    share /= share.sum(axis=1, keepdims=True)
+    weights = np.zeros((len(places), 3, POSES, CHANNELS))
+    for axis in range(3):
+        weights[:, axis, :, axis] = share.T
+    return weights.reshape(len(places) * 3, POSES * CHANNELS)
+
+
+def _best_map(x: Array, y: Array, maps: list[Array]) -> Array:
+    """Return the map that predicts demonstrations best that it has not seen.
 
     Args:
         x: (N, K * 3) deviations, mean 0.
         y: (N, 480) rows, mean 0.
+        maps: (K * 3, 480) what a fit is held back to, the plainest first.
     """
-    n = len(x)
-    scale = np.tile(FLOOR, POSES)
-    of_mean = float(np.mean((y / scale) ** 2)) * (n / (n - 1)) ** 2
-    left_out: dict[float | None, float] = {None: of_mean * _GAIN}
-    for ridge in _RIDGES:
-        # Of a linear smoother the error left out follows from the error fitted (PRESS).
-        hat = x @ x.T @ np.linalg.inv(x @ x.T + ridge * np.eye(n)) + 1.0 / n
-        error = (y - hat @ y) / (1.0 - np.diag(hat))[:, None]
-        left_out[ridge] = float(np.mean((error / scale) ** 2))
-    return min(left_out, key=lambda ridge: left_out[ridge])
+    n, scale = len(x), np.tile(FLOOR, POSES)
+    gram = x @ x.T
+    left = [y - x @ weights for weights in maps]
+    # Of a linear smoother the error left out follows from the error fitted (PRESS).
+    errors = [float(np.mean((r / scale) ** 2)) * (n / (n - 1)) ** 2 for r in left]
+    best = int(np.argmin(errors))
+    chosen, lowest = maps[best], _GAIN * errors[best]
+    for weights, rest in zip(maps, left, strict=True):
+        for ridge in _RIDGES:
+            inverse = np.linalg.inv(gram + ridge * np.eye(n))
+            hat = gram @ inverse + 1.0 / n
+            error = (rest - hat @ rest) / (1.0 - np.diag(hat))[:, None]
+            left_out = float(np.mean((error / scale) ** 2))
+            if left_out < lowest:
+                chosen, lowest = weights + x.T @ inverse @ rest, left_out
+    return chosen

@@ -64,7 +64,7 @@ class RegressionPolicy:
         deviations = np.stack([arrangement.deviation(T, d.positions) for T, d in located])
         return RegressionPolicy(
             arrangement,
-            TrajectoryRegression.from_rows(rows, deviations, linear),
+            TrajectoryRegression.from_rows(rows, deviations, linear, arrangement.shape),
             Smoothness.from_rows(rows),
             np.mean([e.trajectory.stamps for e in examples], axis=0),
             others,

@@ -13,10 +13,10 @@ class NetworkSettings(Settings):
     """Size of the temporal U-Net."""
 
     channels: tuple[int, ...] = Field(
-        (64, 128), description="channels of each level; the time axis halves between levels"
+        (32, 64), description="channels of each level; the time axis halves between levels"
     )
     kernel: int = Field(5, ge=3, le=9, description="poses that one convolution sees; odd")
-    condition: int = Field(128, ge=8, le=1024, description="width of the condition vector")
+    condition: int = Field(64, ge=8, le=1024, description="width of the condition vector")
 
     @field_validator("channels")
     @classmethod
@@ -66,8 +66,8 @@ class PolicySettings(Settings):
         3,
         ge=0,
         le=100,
-        description="groups of demonstrations that are left out in turn to compare policies; as "
-        "many as there are demonstrations is leave-one-out; 0 compares nothing",
+        description="groups of demonstrations that are left out in turn to compare the diffusion "
+        "model with the simple policies; 0 compares nothing",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where the network is trained; auto takes a GPU that PyTorch can use"

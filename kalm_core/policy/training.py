@@ -168,7 +168,8 @@ class _Lesson:
         self.rows = np.stack(
             [encode(e.trajectory, T) for e, T in zip(examples, frames, strict=True)]
         )
-        self.normalizer = Normalizer.from_rows(self.rows, deviations(self.arrangement, self.points))
+        bent = deviations(self.arrangement, self.points)
+        self.normalizer = Normalizer.from_rows(self.rows, bent, self.arrangement.shape)
 
     def draw(
         self, settings: PolicySettings, rng: np.random.Generator

@@ -205,3 +205,22 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "checkpoint.safetensors").write_bytes(b"nothing of use")
     with pytest.raises(BundleError, match=r"checkpoint\.safetensors is not a checkpoint"):
         train(make_examples(0, 3), TINY, folder=tmp_path)
+
+
+def test_the_hand_goes_along_with_the_keypoints_around_it():
+    rng = np.random.default_rng(0)
+    rows = np.zeros((6, 48, 10)) + rng.normal(0.0, 0.001, (6, 48, 10))
+    rows[:, 24:, 0] += 1.0  # the second half of the motion is at the far end
+    places = np.array([[0.0, y, 0.0] for y in (-0.05, 0.0, 0.05)] * 2)
+    places[3:, 0] = 1.0
+    bent = rng.normal(0.0, 0.001, (6, 6, 3))
+    for end, keypoints in ((slice(0, 24), slice(0, 3)), (slice(24, 48), slice(3, 6))):
+        shift = rng.normal(0.0, 0.03, (6, 3))
+        rows[:, end, :3] += shift[:, None]
+        bent[:, keypoints] += shift[:, None]
+    followed = TrajectoryRegression.from_rows(rows, bent, places=places)
+    new = np.zeros((1, 6, 3))
+    new[0, 3:, 2] = 0.05
+    moved = followed.predict(new + followed.center)[0] - followed.mean
+    assert np.allclose(moved[24:, 2], 0.05, atol=0.003)
+    assert np.abs(moved[:24, :3]).max() < 0.003

@@ -102,7 +102,9 @@ class Trembling:
 def test_a_candidate_that_is_rougher_than_the_demonstrations_is_not_taken(monkeypatch):
     examples = make_examples(0, 6)
     monkeypatch.setattr(selection, "SIMPLE", {**SIMPLE, "linear": Trembling})
-    monkeypatch.setattr(selection, "_ADVANTAGE", {"mean": 1.0, "linear": 2.0})
+    monkeypatch.setattr(selection, "_ADVANTAGE", dict.fromkeys(selection._ADVANTAGE, 2.0))
+    monkeypatch.setitem(selection._ADVANTAGE, "rigid", 0.0)
+    monkeypatch.setitem(selection._ADVANTAGE, "diffusion", 0.0)
     learned = learn_policy(examples, TINY)
     assert learned.comparison.chosen == "mean"
     assert learned.comparison.roughness["linear"] > 1.5 > learned.comparison.roughness["mean"]
