@@ -23,7 +23,7 @@ from kalm_core.planning.planner import MotionPlan, PlanningSettings
 from kalm_core.planning.ranking import best, disagreement
 from kalm_core.planning.robot_body import body_urdf
 from kalm_core.planning.robot_model import RobotModel
-from kalm_core.planning.straight import StraightWays
+from kalm_core.planning.straight import StraightWays, holds_from_the_start
 from kalm_core.progress import Progress
 from kalm_core.rgbd import RgbdFrame
 from kalm_core.se3 import Array
@@ -252,8 +252,10 @@ class CertifiedPlanner:
             length = self.settings.contact_length * 100
             text = f"no free posture within {length:.0f} cm before the start"
             return _Rejection("start", f"{text}: {self.surroundings.explain(q_first)}")
+        held = holds_from_the_start(trajectory, gripper)
+        find = self._straight.carry if held else self._free.path_to
         try:
-            approach = self._free.path_to(escape[0], arrival[0], opening)
+            approach = find(escape[0], arrival[0], opening)
             if len(arrival) > 1:
                 approach = concatenate(approach, self._straight.timed(arrival))
             if len(escape) > 1:

@@ -1,4 +1,4 @@
-"""Straight ways along the hand: to the first pose, away from what is held, and the retreat."""
+"""Straight ways of the hand: to the first pose, away from what is held, the retreat, carrying."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from kalm_core.planning.collision import CollisionScene
 from kalm_core.planning.joint_motion import SearchError, timed
 from kalm_core.planning.planner import PlanningSettings
 from kalm_core.planning.robot_model import RobotModel
-from kalm_core.se3 import Array
+from kalm_core.se3 import Array, interpolate_poses, rotation_angle
 from kalm_core.trajectory import EndEffectorTrajectory, JointPath
 
 _STEP = 0.01  # [m], between two postures
+_CARRY_STEP = 0.03  # [m], between two postures with something in the hand
+_CARRY_TURN = 0.1  # [rad], the same
 _LEAST_RETREAT = 2  # steps
+_ELBOW = 0.8  # [rad], joints farther from the mixed ones are on another branch
 _CLOSED = 0.01  # [m], fingers that end closer together than before by this hold something
 
 
@@ -60,6 +63,37 @@ class StraightWays:
                 return np.stack(path[::-1])
         return None
 
+    def carry(self, q_from: Array, q_to: Array, gripper: float) -> JointPath:
+        """Return the straight way with something in the hand.
+
+        The tool goes straight and turns by the shortest way, so that a cup which stands upright at
+        both ends stays upright. A way around an obstacle would tip it, so there is none.
+
+        Args:
+            q_from: (7,) joints [rad] where it starts.
+            q_to: (7,) joints [rad] where it ends, on the same branch.
+            gripper: opening of the fingers [m].
+
+        Raises:
+            SearchError: it is blocked, or leaves the branch.
+        """
+        self._surroundings.set_gripper(gripper)
+        ends = self._model.tool_poses(np.stack([q_from, q_to]))
+        length = float(np.linalg.norm(ends[1, :3, 3] - ends[0, :3, 3]))
+        turn = float(rotation_angle(ends[0], ends[1]))
+        count = 1 + int(np.ceil(max(length / _CARRY_STEP, turn / _CARRY_TURN, 1.0)))
+        shares = np.linspace(0.0, 1.0, count)
+        poses = interpolate_poses(np.array([0.0, 1.0]), ends, shares)
+        corners = [q_from]
+        for share, pose in zip(shares[1:-1], poses[1:-1], strict=True):
+            # the joints of both ends, mixed, keep the elbow on its way from one to the other
+            near = q_from + share * (q_to - q_from)
+            found = self._model.inverse(pose, near, seeds=1)
+            if found is None or np.abs(found - near).max() > _ELBOW:
+                raise SearchError(f"what is held cannot be carried straight over {length:.2f} m")
+            corners.append(found)
+        return timed(self._surroundings, np.stack([*corners, q_to]), self._settings.motion)
+
     def away(self, trajectory: EndEffectorTrajectory, q_last: Array) -> JointPath | None:
         """Return the retreat after a trajectory that ends at joints q_last; None: it holds on.
 
@@ -96,3 +130,11 @@ class StraightWays:
 def holds_at_the_end(trajectory: EndEffectorTrajectory) -> bool:
     """Tell whether the fingers end clearly closer together than they ever were apart before."""
     return bool(trajectory.gripper[-1] < trajectory.gripper.max() - _CLOSED)
+
+
+def holds_from_the_start(trajectory: EndEffectorTrajectory, gripper: float) -> bool:
+    """Tell whether the fingers, `gripper` [m] open now, hold what the trajectory works with.
+
+    Its command is to keep them closed until the end of the approach at least, yet they are open.
+    """
+    return bool(trajectory.gripper[0] < _CLOSED < gripper)

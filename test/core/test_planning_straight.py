@@ -1,0 +1,74 @@
+"""Straight ways of the hand: what is carried stays upright."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from planning_scenes import READY, hand_pose
+from test_planning_planner import SETTINGS, TABLE, keypoints, seen
+
+from kalm_core.planning.certified_planner import CertifiedPlanner
+from kalm_core.planning.joint_motion import SearchError
+from kalm_core.planning.obstacles import Obstacles, no_obstacles, voxelize
+from kalm_core.planning.planner import make_planner
+from kalm_core.planning.straight import StraightWays, holds_from_the_start
+from kalm_core.se3 import Array
+from kalm_core.trajectory import EndEffectorTrajectory
+
+PITCH = np.radians(38.0)
+UP_IN_HAND = hand_pose([0.0, 0.0, 0.0], PITCH)[2, :3]
+CUP = 0.05
+
+
+@pytest.fixture(scope="module")
+def planner() -> CertifiedPlanner:
+    planner = make_planner(SETTINGS)
+    assert isinstance(planner, CertifiedPlanner)
+    return planner
+
+
+def ways(planner: CertifiedPlanner) -> StraightWays:
+    return StraightWays(planner.model, planner.surroundings, planner.contact, SETTINGS)
+
+
+def posture(planner: CertifiedPlanner, position, yaw: float, near: Array = READY) -> Array:
+    planner.surroundings.set_gripper(CUP)
+    pose = hand_pose(position, PITCH, yaw)
+    return next(q for q in planner.model.inverse_all(pose, near) if planner.surroundings.free(q))
+
+
+def lean(planner: CertifiedPlanner, positions: Array) -> float:
+    """Return how far [rad] what is held leans at most."""
+    up = planner.model.tool_poses(positions)[:, :3, :3] @ UP_IN_HAND
+    return float(np.arccos(np.clip(up[:, 2], -1.0, 1.0)).max())
+
+
+@pytest.mark.parametrize("y", [-0.3, -0.1, 0.2])
+def test_a_cup_that_is_upright_at_both_ends_stays_upright(planner, y: float) -> None:
+    planner.surroundings.set_obstacles(no_obstacles())
+    start = posture(planner, [0.4, 0.25, 0.4], 0.4)
+    end = posture(planner, [0.6, y, 0.3], -0.2, start)
+    path = ways(planner).carry(start, end, CUP)
+    np.testing.assert_allclose(path.positions[[0, -1]], [start, end], atol=1e-6)
+    assert lean(planner, path.positions) < np.radians(5.0)
+
+
+def test_what_stands_in_the_way_is_not_carried_through(planner) -> None:
+    start = posture(planner, [0.5, 0.25, 0.35], 0.3)
+    end = posture(planner, [0.5, -0.25, 0.35], -0.3, start)
+    wall = np.stack(
+        np.meshgrid(np.arange(0.4, 0.8, 0.01), [0.0], np.arange(0.0, 0.6, 0.01)), axis=-1
+    )
+    planner.surroundings.set_obstacles(Obstacles(voxelize(wall.reshape(-1, 3), 0.01), 0.01))
+    with pytest.raises(SearchError, match="not free"):
+        ways(planner).carry(start, end, CUP)
+
+
+def test_an_approach_with_a_cup_in_the_hand_is_level(planner) -> None:
+    view = posture(planner, [0.35, 0.2, 0.5], 0.3)
+    poses = np.repeat(hand_pose([0.5, -0.1, 0.25], PITCH, -0.2)[None], 48, axis=0)
+    poses[:, 0, 3] += np.linspace(0.0, 0.05, 48)
+    pour = EndEffectorTrajectory(poses, np.zeros(48), np.linspace(0.0, 5.0, 48))
+    assert holds_from_the_start(pour, CUP) and not holds_from_the_start(pour, 0.0)
+    plan = planner.plan([pour], keypoints(), seen(planner, view, [TABLE]), view, CUP)
+    assert lean(planner, plan.motion.approach.positions) < np.radians(5.0)
