@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +15,27 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from kalm_core.bags import read_demonstration
+from kalm_core.confidence import Calibration
 from kalm_core.demonstration import Demonstration
 from kalm_core.distillation import DistillationSettings, distill
-from kalm_core.errors import DemonstrationError, GoalError, KeypointsNotFoundError
+from kalm_core.errors import DemonstrationError, GoalError
+from kalm_core.examples import make_examples
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints, ReferenceKeypoints
-from kalm_core.policy.arrangement import Arrangement
-from kalm_core.policy.base import Example
-from kalm_core.policy.evaluation import grasp_index
+from kalm_core.learning_record import record_demonstrations, record_training, record_versions
 from kalm_core.policy.pictures import draw_training, draw_trajectories
-from kalm_core.policy.selection import LearnedPolicy, learn_policy
+from kalm_core.policy.selection import learn_policy
 from kalm_core.policy.settings import PolicySettings
 from kalm_core.progress import Progress
 from kalm_core.report.perception import write_perception_report
 from kalm_core.report.skill_page import write_skill_page
-from kalm_core.se3 import Array, invert_pose
-from kalm_core.segmentation import SegmentationSettings, execution_part
+from kalm_core.segmentation import SegmentationSettings
 from kalm_core.settings import Settings
 from kalm_core.skill import Skill, Source, check_free, check_name, write_skill
 from kalm_core.vlm.transcript import FOLDER as TRANSCRIPT
 
 MIN_DEMONSTRATIONS = 3
-"""Fewer say nothing about what varies."""
+"""Of this many or more, this many must remain; of fewer, all: one alone is already a skill."""
 
 _log = logging.getLogger(__name__)
 
@@ -106,10 +103,11 @@ class Journal:
 
     def require(self, remaining: int) -> None:
         """Raise `DemonstrationError` unless enough demonstrations remain."""
-        if remaining < MIN_DEMONSTRATIONS:
+        needed = max(1, min(MIN_DEMONSTRATIONS, remaining + len(self.left_out)))
+        if remaining < needed:
             reasons = "; ".join(f"{name}: {why}" for name, why in self.left_out.items())
             raise DemonstrationError(
-                f"{remaining} demonstrations can teach, expected {MIN_DEMONSTRATIONS} or more"
+                f"{remaining} demonstrations can teach, expected {needed} or more"
                 + (f" ({reasons})" if reasons else ""),
                 "record more, about ten in all",
             )
@@ -128,7 +126,9 @@ def learn_skill(  # noqa: PLR0917 - in the order in which they are used
 ) -> Path:
     """Learn a skill from recorded demonstrations.
 
-    A bag that cannot teach is left out, named in the skill's record, as long as three remain.
+    A bag that cannot teach is left out, named in the skill's record, as long as three remain. One
+    or two bags are a skill too when all of them can teach. Of one, nothing can be verified in
+    another scene: its keypoints are what the part shows, and φ falls back to its lowest score.
 
     Args:
         name: of the skill: letters, digits, _ and -.
@@ -145,7 +145,7 @@ def learn_skill(  # noqa: PLR0917 - in the order in which they are used
 
     Raises:
         GoalError: the name or task cannot be meant, or the name is taken.
-        DemonstrationError: fewer than three bags can teach; the text names each and why.
+        DemonstrationError: too few bags can teach; the text names each and why.
         DistillationError: no part could be found again in the demonstrations.
         BundleError: the disk refused.
         CancelledError: the caller asked to stop; nothing is left behind.
@@ -202,10 +202,12 @@ def _learn(
 ) -> Path:
     """Distill, train and write."""
     journal.require(len(demonstrations))
-    found = distill(demonstrations, settings.distillation, progress, task=goal.task)
+    # A lone demonstration is matched with itself: that drops points that are mistaken for others.
+    shown = [*demonstrations] * (2 if len(demonstrations) == 1 else 1)
+    found = distill(shown, settings.distillation, progress, task=goal.task)
 
     def draw(folder: Path) -> None:
-        write_perception_report(folder, demonstrations, found)
+        write_perception_report(folder, shown, found)
         if found.transcript is not None:
             found.transcript.write(folder.parent / TRANSCRIPT)
 
@@ -214,9 +216,9 @@ def _learn(
         notes["vlm"] = {"part": found.region.description, **found.transcript.summary()}
     lesson = Lesson(
         demonstrations,
-        found.reference_demonstration,
+        min(found.reference_demonstration, len(demonstrations) - 1),
         found.reference,
-        found.detected,
+        found.detected[: len(demonstrations)],
         found.mask.pixels,
     )
     return teach(goal, lesson, settings, journal, progress, notes, draw)
@@ -265,20 +267,29 @@ def teach(  # noqa: PLR0917 - in the order in which they are used
         The skill's folder.
 
     Raises:
-        DemonstrationError: fewer than three demonstrations can teach.
+        DemonstrationError: too few demonstrations can teach.
         BundleError: the disk refused.
     """
     demonstrations = lesson.demonstrations
-    examples = make_examples(demonstrations, lesson.detected, settings, journal.leave_out)
+    examples = make_examples(
+        demonstrations,
+        lesson.detected,
+        settings.segmentation,
+        settings.stray,
+        journal.leave_out,
+    )
     journal.require(len(examples))
     learned = learn_policy(examples, settings.policy, settings.seed, progress)
+    reference = lesson.reference
+    if len(demonstrations) == 1:
+        reference = _unproven(reference, settings.distillation.correspondence.min_score)
     progress.step("write", 0.0, "writing the skill")
     taught = {e.name for e in examples}
     skill = Skill(
         name=goal.name,
         task=goal.task.strip(),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        reference=lesson.reference,
+        reference=reference,
         image=demonstrations[lesson.seed].initial.color,
         perception=settings.distillation.model_dump(mode="json"),
         policy=learned.policy,
@@ -291,7 +302,12 @@ def teach(  # noqa: PLR0917 - in the order in which they are used
             "reference_demonstration": demonstrations[lesson.seed].name,
             "demonstrations": record_demonstrations(demonstrations, lesson.detected),
             **notes,
-            **_record(learned, settings, journal),
+            "seconds": {stage: round(value, 2) for stage, value in journal.seconds.items()},
+            "left_out": dict(journal.left_out),
+            "seed": settings.seed,
+            "segmentation": settings.segmentation.model_dump(mode="json"),
+            "training": record_training(learned),
+            "versions": record_versions(settings.distillation),
         },
         mask=lesson.mask,
     )
@@ -309,105 +325,10 @@ def teach(  # noqa: PLR0917 - in the order in which they are used
     return folder
 
 
-def record_demonstrations(
-    demonstrations: Sequence[Demonstration], detected: Sequence[DetectedKeypoints]
-) -> list[dict[str, Any]]:
-    """Return plain values of each demonstration: its source, length and keypoints from 1."""
-    return [
-        {
-            "index": index,
-            "name": item.name,
-            "bag": str(item.source or ""),
-            "sha256": item.sha256,
-            "seconds": round(float(item.stamps[-1]), 2),
-            "found": [int(k) + 1 for k in np.flatnonzero(keypoints.found)],
-        }
-        for index, (item, keypoints) in enumerate(zip(demonstrations, detected, strict=True))
-    ]
-
-
-def make_examples(
-    demonstrations: Sequence[Demonstration],
-    detected: Sequence[DetectedKeypoints],
-    settings: LearningSettings,
-    leave_out: Callable[[str, str], None],
-) -> list[Example]:
-    """Cut the execution out of every demonstration that shows the keypoints where it works.
-
-    Args:
-        demonstrations: of one skill.
-        detected: the skill's keypoints in the first image of each.
-        settings: of the segmentation, and how far a grasp may stray.
-        leave_out: told the name of a demonstration that cannot teach, and why.
-
-    Returns:
-        Examples of the others; none when no demonstration shows the keypoints.
-    """
-    try:
-        arrangement = Arrangement.from_demonstrations(detected)
-    except KeypointsNotFoundError as error:
-        for demonstration in demonstrations:
-            leave_out(demonstration.name, str(error))
-        return []
-    examples: list[Example] = []
-    grasps: list[Array] = []
-    for demonstration, keypoints in zip(demonstrations, detected, strict=True):
-        try:
-            T_base_object, fitting = arrangement.locate(keypoints)
-            part = execution_part(demonstration, fitting, settings.segmentation)
-        except (KeypointsNotFoundError, DemonstrationError) as error:
-            leave_out(demonstration.name, str(error))
-            continue
-        examples.append(Example(demonstration.name, fitting, part))
-        grasp = part.T_base_ee[grasp_index(part)]
-        grasps.append((invert_pose(T_base_object) @ grasp)[:3, 3])
-    if not examples:
-        return []
-    away = np.linalg.norm(grasps - np.median(grasps, axis=0), axis=1)
-    for example, distance in zip(examples, away, strict=True):
-        if distance > settings.stray:
-            leave_out(
-                example.name,
-                f"relative to the keypoints it works {distance:.3f} m from where most do, "
-                f"expected {settings.stray} m or less: they were found on another part",
-            )
-    return [e for e, distance in zip(examples, away, strict=True) if distance <= settings.stray]
-
-
-def _packages(settings: DistillationSettings) -> list[str]:
-    """Return the packages whose version a skill depends on."""
-    packages = ["torch", "diffusers", "numpy", "open3d"]
-    if settings.mask_backend == "sam":
-        checkpoint = settings.sam.weights.endswith(".pth")
-        packages.append("segment-anything" if checkpoint else "transformers")
-    if "dino" in settings.correspondence.weights:
-        packages.append("transformers")
-    return packages
-
-
-def _record(learned: LearnedPolicy, settings: LearningSettings, journal: Journal) -> dict[str, Any]:
-    """Return plain values that say how learning went, up to the writing."""
-    comparison = learned.comparison
-    losses = learned.training.losses if learned.training else ()
-    errors = {name: error.as_dict() for name, error in comparison.errors.items()}
-    return {
-        "seconds": {stage: round(value, 2) for stage, value in journal.seconds.items()},
-        "left_out": dict(journal.left_out),
-        "seed": settings.seed,
-        "segmentation": settings.segmentation.model_dump(mode="json"),
-        "training": {
-            "seconds": round(learned.seconds, 2),
-            "losses": [round(loss, 5) for loss in losses[:: max(1, len(losses) // 100)]],
-            "fit": learned.fit.as_dict(),
-            "chosen": comparison.chosen,
-            "reason": comparison.reason,
-            "scores": {name: round(score, 5) for name, score in comparison.scores.items()},
-            "held_out_policy": errors.get(comparison.chosen),
-            "held_out_rigid": errors.get("rigid"),
-            "held_out": errors,
-        },
-        "versions": {
-            "python": platform.python_version(),
-            **{package: version(package) for package in _packages(settings.distillation)},
-        },
-    }
+def _unproven(reference: ReferenceKeypoints, floor: float) -> ReferenceKeypoints:
+    """Return keypoints whose scores promise nothing: an image matches itself perfectly."""
+    return replace(
+        reference,
+        min_score=np.full(len(reference), floor),
+        calibration=Calibration.default(),
+    )

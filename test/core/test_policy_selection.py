@@ -7,6 +7,7 @@ import pytest
 from policy_scenes import SHAPE, make_example, make_examples
 
 from kalm_core.errors import BundleError, CancelledError, GoalError
+from kalm_core.policy import selection
 from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.evaluation import trajectory_errors
 from kalm_core.policy.regression import TrajectoryRegression
@@ -51,6 +52,15 @@ def test_a_network_that_learned_nothing_does_not_take_over():
     assert scores["diffusion"] > 0.95 * scores["linear"]
     assert learned.training is None
     assert learned.comparison.chosen in learned.comparison.reason
+
+
+def test_a_network_that_is_behind_is_not_trained_for_all_groups(monkeypatch):
+    seen = []
+    progress = Progress(lambda stage, fraction, text: seen.append(fraction))
+    monkeypatch.setattr(selection, "_score", lambda errors: float(len(errors)))
+    behind = learn_policy(make_examples(0, 6), TINY, progress=progress)
+    assert len(seen) == TINY.steps + 1  # one group, and the end
+    assert behind.comparison.chosen == "mean"
 
 
 def test_groups_too_large_for_a_network_are_compared_without_it():
