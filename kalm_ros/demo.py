@@ -12,6 +12,8 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,21 +49,13 @@ class Choice:
 
     Attributes:
         task: of the laboratory.
-        unseen: whether it is done with objects of other shape, size and colour than those shown.
+        shown: the objects of the demonstrations.
+        done_with: the objects of the new scenes.
     """
 
     task: Task
-    unseen: bool
-
-    @property
-    def shown(self) -> Instances:
-        """The objects of the demonstrations."""
-        return "train" if self.unseen else "all"
-
-    @property
-    def done_with(self) -> Instances:
-        """The objects of the new scenes."""
-        return "unseen" if self.unseen else "all"
+    shown: Instances = "all"
+    done_with: Instances = "all"
 
 
 @dataclass(frozen=True)
@@ -168,7 +162,7 @@ def try_scenes(
                         f"scene {s}: {phase} {text}"
                     ),
                 )
-            trial = _judge(client, seed, run, choice.task)
+            trial = judge(client, seed, run, choice.task)
             trials.append(trial)
             title = f"scene {seed}: {run.outcome.name.lower()}, {_told(trial, choice.task)}"
             console.print(f"{escape(title)}  [dim]{escape(run.message)}[/dim]", highlight=False)
@@ -220,7 +214,8 @@ def main(
     Example: kalm demo --task handle --scenes 3
     """
     try:
-        choice = Choice(task_named(task), unseen)
+        objects: tuple[Instances, Instances] = ("train", "unseen") if unseen else ("all", "all")
+        choice = Choice(task_named(task), *objects)
     except KalmError as error:
         raise typer.BadParameter(str(error)) from error
     os.environ.setdefault("ROS_DOMAIN_ID", str(random.randint(1, 100)))
@@ -259,16 +254,9 @@ def run(out: Path, seeds: list[int], scenes: int, choice: Choice, echo: Echo) ->
         choice: the task and its objects.
         echo: gets every line that a node prints.
     """
-    bags, skills, pictures = out / "demonstrations", out / "skills", out / "pictures"
-    for folder in (bags, skills, pictures):
-        folder.mkdir(parents=True, exist_ok=True)
-    with (
-        Supervisor(select_nodes(), _folders(bags, skills), echo=echo) as graph,
-        GraphClient("kalm_demo") as client,
-    ):
-        with console.status("starting the nodes"):
-            graph.wait_ready(120.0)
-        operator = LaboratoryOperator(client, RobotModel.load(), choice.task.name)
+    bags, pictures = out / "demonstrations", out / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    with laboratory(bags, out / "skills", choice.task, echo) as (client, operator):
         start = time.monotonic()
         paths = sorted(str(path) for path in bags.iterdir())[: len(seeds)]
         paths += record(operator, seeds[len(paths) :], len(paths), choice)
@@ -278,6 +266,37 @@ def run(out: Path, seeds: list[int], scenes: int, choice: Choice, echo: Echo) ->
         new = [NEW_SCENES + i for i in range(scenes)]
         trials = try_scenes(client, operator, new, choice, pictures)
     return DemoReport(choice.task, trials, skill, recorded - start, learned - recorded)
+
+
+@contextmanager
+def laboratory(
+    bags: Path,
+    skills: Path,
+    task: Task,
+    echo: Echo,
+    overrides: dict[str, dict[str, Any]] | None = None,
+) -> Iterator[tuple[GraphClient, LaboratoryOperator]]:
+    """Run the whole graph in processes of its own; gives a client and the operator of a task.
+
+    Args:
+        bags: folder of the recorder; made where it is absent.
+        skills: folder of the skills; made where it is absent.
+        task: of the operator.
+        echo: gets every line that a node prints.
+        overrides: node -> parameters beside those of the laboratory.
+    """
+    for folder in (bags, skills):
+        folder.mkdir(parents=True, exist_ok=True)
+    parameters = _folders(bags, skills)
+    for node, values in (overrides or {}).items():
+        parameters.setdefault(node, {}).update(values)
+    with (
+        Supervisor(select_nodes(), parameters, echo=echo) as graph,
+        GraphClient("kalm_demo") as client,
+    ):
+        with console.status("starting the nodes"):
+            graph.wait_ready(120.0)
+        yield client, LaboratoryOperator(client, RobotModel.load(), task.name)
 
 
 def _folders(bags: Path, skills: Path) -> dict[str, dict[str, Any]]:
@@ -292,7 +311,7 @@ def _folders(bags: Path, skills: Path) -> dict[str, dict[str, Any]]:
     return overrides
 
 
-def _judge(client: GraphClient, seed: int, run: SkillRun, task: Task) -> Trial:
+def judge(client: GraphClient, seed: int, run: SkillRun, task: Task) -> Trial:
     """Read the truth: only evaluation does that."""
     progress = float(client.read_topic("kalm_sim/truth/progress", Float64, 20.0).data)
     return Trial(seed, run, progress, progress >= task.enough)
