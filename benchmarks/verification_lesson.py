@@ -12,9 +12,11 @@ from kalm_core.demonstration import Demonstration
 from kalm_core.distillation import Attempt, Distillation, DistillationSettings, Examiner
 from kalm_core.errors import NoFeasibleTrajectoryError
 from kalm_core.evidence import Evidence
+from kalm_core.keypoints import DetectedKeypoints, ReferenceKeypoints
 from kalm_core.proposal import Mask, Region, make_mask_proposer
 from kalm_core.rgbd import RgbdFrame
 from kalm_core.se3 import Array
+from kalm_core.verification import CandidateMatches, Verifier
 from kalm_sim.posed_scene import PosedScene
 from kalm_sim.scene import SceneParameters, draw_scene
 from kalm_sim.synthetic import make_demonstration
@@ -39,9 +41,11 @@ class RememberedMasks:
 
 
 class RememberingExaminer(Examiner):
-    """An examiner that does not examine the same pixels twice; verdicts are the same."""
+    """An examiner that does not examine the same pixels twice.
 
-    _known: dict[tuple[int, bytes, float], Distillation | Attempt]
+    It leaves out what comes after the verdict, for the verdict and where the keypoints lie is all
+    that is judged here: no averaged features, no calibration, no detection.
+    """
 
     def examine(
         self, region: Region, mask: Mask, rank: int, min_span: float
@@ -57,6 +61,16 @@ class RememberingExaminer(Examiner):
             return replace(result, region=region, mask=mask, attempts=(last,))
         evidence = replace(result.evidence or Evidence(region), region=region)
         return replace(result, mask=rank, evidence=evidence)
+
+    def detected(self, reference: ReferenceKeypoints) -> tuple[DetectedKeypoints, ...]:
+        """See `Examiner.detected`."""
+        return ()
+
+    def learned(
+        self, verifier: Verifier, reference: ReferenceKeypoints, matches: CandidateMatches
+    ) -> tuple[ReferenceKeypoints, tuple[DetectedKeypoints, ...]]:
+        """See `Examiner.learned`."""
+        return reference, ()
 
 
 @dataclass(frozen=True)

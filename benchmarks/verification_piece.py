@@ -10,6 +10,7 @@ import hashlib
 import json
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -101,10 +102,10 @@ def piece(task: str, index: int, skills: int) -> list[Trial]:
 def _measure(task: str, index: int, seeds: range) -> list[Trial]:
     """Distil with every rate and seed, with and without verification."""
     lesson = make_lesson(task, index)
-    table = TruthTable(
-        demonstration_truth(demonstration, scene)
-        for demonstration, scene in zip(lesson.demonstrations, lesson.scenes, strict=True)
-    )
+    table = TruthTable()
+    for demonstration, scene in zip(lesson.demonstrations, lesson.scenes, strict=True):
+        make = partial(demonstration_truth, demonstration, scene)
+        table.add_later(demonstration.initial.color, make)
     masks = RememberedMasks()
     trials = []
     with VlmServer(table) as server:

@@ -166,7 +166,7 @@ class Examiner:
             return Distillation(
                 reference_demonstration=seed,
                 reference=reference,
-                detected=tuple(self.detector.detect_in(item, reference) for item in self.views),
+                detected=self.detected(reference),
                 region=region,
                 mask=mask,
                 candidate_positions=candidates.positions,
@@ -204,11 +204,11 @@ class Examiner:
             reason = f"its keypoints lie within {100 * span:.1f} cm, which fixes no pose well"
             return Attempt(seed, rank, len(chosen), count, reason, evidence, span)
         reference, matches_kept = subset_keypoints(candidates, kept), matches.subset(kept)
-        reference = verifier.learned(reference, matches_kept, s.average_features)
+        reference, detected = self.learned(verifier, reference, matches_kept)
         return Distillation(
             reference_demonstration=seed,
             reference=reference,
-            detected=verifier.detected(reference),
+            detected=detected,
             region=region,
             mask=mask,
             candidate_positions=candidates.positions,
@@ -216,6 +216,20 @@ class Examiner:
             needed_consistency=needed_consistency,
             attempts=(Attempt(seed, rank, len(chosen), count, "", evidence),),
         )
+
+    def detected(self, reference: ReferenceKeypoints) -> tuple[DetectedKeypoints, ...]:
+        """Find keypoints that nothing verified in all first images."""
+        return tuple(self.detector.detect_in(view, reference) for view in self.views)
+
+    def learned(
+        self, verifier: Verifier, reference: ReferenceKeypoints, matches: CandidateMatches
+    ) -> tuple[ReferenceKeypoints, tuple[DetectedKeypoints, ...]]:
+        """Return accepted keypoints with what all demonstrations teach, and where they are.
+
+        Where the keypoints lie in the reference no longer changes.
+        """
+        final = verifier.learned(reference, matches, self.settings.average_features)
+        return final, verifier.detected(final)
 
 
 def _choose(

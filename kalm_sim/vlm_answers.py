@@ -11,6 +11,7 @@ import io
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -221,7 +222,12 @@ def _pictures(messages: list[dict[str, Any]]) -> list[Image]:
 
 
 def _decode(part: dict[str, Any]) -> Image:
-    head, _, data = part["image_url"]["url"].partition(",")
+    return _decoded(part["image_url"]["url"])
+
+
+@lru_cache(maxsize=64)  # every question repeats the pictures of those before it
+def _decoded(url: str) -> Image:
+    head, _, data = url.partition(",")
     if head != "data:image/png;base64":
         raise UnknownQuestionError(f"an image is given as {head[:40]!r}, expected a PNG in base64")
     with PilImage.open(io.BytesIO(base64.b64decode(data))) as image:

@@ -6,8 +6,9 @@ tests and benchmarks: it holds the simulator's truth.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,25 +81,30 @@ class TruthTable:
     """The images that are known."""
 
     def __init__(self, truths: Iterable[ImageTruth] = ()) -> None:
-        self._truths: list[ImageTruth] = []
+        self._truths: list[Callable[[], ImageTruth]] = []
         self._small: list[NDArray[np.int16]] = []
         for truth in truths:
             self.add(truth)
 
     def add(self, truth: ImageTruth) -> None:
         """Register an image."""
-        self._truths.append(truth)
-        self._small.append(_small(truth.image))
+        self.add_later(truth.image, lambda: truth)
+
+    def add_later(self, image: Image, make: Callable[[], ImageTruth]) -> None:
+        """Register an image whose truth is made once, when somebody first asks about it."""
+        self._truths.append(cache(make))
+        self._small.append(_small(image))
 
     def find(self, picture: Image) -> ImageTruth | None:
         """Return the image that a picture was drawn on; None when it is not known."""
-        small, best, found = _small(picture), _LEAST_ALIKE, None
+        small, best = _small(picture), _LEAST_ALIKE
+        found: Callable[[], ImageTruth] | None = None
         for truth, known in zip(self._truths, self._small, strict=True):
             if known.shape == small.shape:
                 alike = float((np.abs(known - small) <= 1).all(axis=-1).mean())
                 if alike > best:
                     best, found = alike, truth
-        return found
+        return found() if found else None
 
 
 def _small(image: Image) -> NDArray[np.int16]:
