@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from kalm_core.planning.certificate import Certificate, CertificateSettings, Failure, FailureKind
 from kalm_core.planning.collision import CollisionScene
@@ -24,7 +23,7 @@ from kalm_core.planning.sweep import Reach
 from kalm_core.se3 import Array, rotation_angle
 from kalm_core.trajectory import JointPath
 
-_FAR = 0.2  # [m], clearances beyond are all alike
+_FAR = 0.06  # [m], clearances beyond are all alike
 _POINTS = 12  # per solid, for the estimate of the clearance
 _EVERY = 12  # postures apart, for the same
 
@@ -96,7 +95,7 @@ class Certifier:
             postures, index = self._reach.swept(path.positions, self._settings.sweep_step)
             self._surroundings.set_gripper(gripper)
             for q, pose in zip(postures, index, strict=True):
-                if not self._surroundings.free(q):
+                if not self._surroundings.free_exactly(q):
                     count = len(path.stamps)
                     raise _FailedError(
                         _collision(self._surroundings, q, "motion", int(pose), count)
@@ -226,7 +225,7 @@ class Certifier:
                 scene = self._contact if near[k] else self._surroundings
                 if scene.gripper != opening[k]:
                     scene.set_gripper(float(opening[k]))
-                if not scene.free(q):
+                if not scene.free_exactly(q):
                     raise _FailedError(_collision(scene, q, name, int(index[k]), len(path.stamps)))
             checks += len(postures)
             sampled.append(postures[::_EVERY])
@@ -260,7 +259,7 @@ class Certifier:
                 if fingers_too or link not in FINGERS
             ]
             asked = np.concatenate([cloud.reshape(-1, 3) for cloud in points])
-            found = cKDTree(voxels.centers).query(asked, distance_upper_bound=away)[0]
+            found = voxels.tree.query(asked, distance_upper_bound=away)[0]
             away = min(away, float(found.min()))
         return away
 

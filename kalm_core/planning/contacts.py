@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial import ConvexHull
 
 from kalm_core.planning.obstacles import Obstacles
-from kalm_core.planning.robot_body import CAMERA_LINK
+from kalm_core.planning.robot_body import CAMERA_LINK, corners
 from kalm_core.se3 import Array
 
 FINGERS = ("fr3_leftfinger", "fr3_rightfinger")
@@ -68,6 +69,7 @@ class ContactFinder:
         self._self_pairs = [
             (i, j) for i in self._robot for j in self._robot if i < j and self._matters(i, j)
         ]
+        self._planes = [_planes(o.geometry) for o in self._geometry.geometryObjects]
         self._obstacle_ids: list[int] = []
         self._obstacles: tuple[Obstacles, Obstacles] | None = None
         self._rebuild()
@@ -150,6 +152,44 @@ class ContactFinder:
             )
         raise AssertionError("pinocchio reports a contact and names no pair")
 
+    def touches(self, q: Array, gripper: float) -> bool:
+        """Tell whether the arm at joints q (7,) touches itself, the floor, or comes near a point.
+
+        It is exact where the check of the voxels is not: a solid is near a point if the point lies
+        in the solid with all of its sides moved outwards by the obstacles' clearance.
+        """
+        full = np.concatenate([q, [gripper / 2, gripper / 2]])
+        self._pin.updateGeometryPlacements(
+            self._model, self._data, self._geometry, self._geometry_data, full
+        )
+        for k, pair in enumerate(self._geometry.collisionPairs):
+            name = self._geometry.geometryObjects[pair.second].name
+            if name in (_VOXELS, _TOUCHABLE):
+                continue
+            if self._pin.computeCollision(self._geometry, self._geometry_data, k):
+                return True
+        assert self._obstacles is not None
+        return any(
+            self._near(i, seen)
+            for seen, touchable in zip(self._obstacles, (False, True), strict=True)
+            for i in self._robot
+            if len(seen)
+            and self._geometry.geometryObjects[i].parentJoint > 0
+            and not (touchable and self._links[i] in FINGERS)
+        )
+
+    def _near(self, solid: int, seen: Obstacles) -> bool:
+        assert seen.points is not None
+        distance = seen.clearance
+        placement = self._geometry_data.oMg[solid]
+        planes, low, high = self._planes[solid]
+        middle, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2 + 2 * distance
+        within = seen.point_tree.query_ball_point(placement.act(middle), radius)
+        local = (seen.points[within] - placement.translation) @ placement.rotation
+        local = local[((local > low - distance) & (local < high + distance)).all(axis=1)]
+        outside = (local @ planes[:, :3].T + planes[:, 3]).max(axis=1, initial=-np.inf)
+        return bool((outside < distance).any())
+
     def link_points(self, count: int) -> list[tuple[str, int, Array]]:
         """Return (link, joint, (<= count, 3) points in the joint's frame [m]) of every solid.
 
@@ -161,12 +201,7 @@ class ContactFinder:
         for geometry, link in zip(self._geometry.geometryObjects, self._links, strict=False):
             if geometry.parentJoint == 0:
                 continue
-            shape = geometry.geometry
-            if hasattr(shape, "halfSide"):
-                signs = np.stack(np.meshgrid(*[(-1.0, 1.0)] * 3), axis=-1).reshape(-1, 3)
-                points = signs * np.asarray(shape.halfSide)
-            else:
-                points = np.asarray(shape.vertices(), dtype=np.float64)
+            points = corners(geometry.geometry)
             placement, joint = geometry.placement, int(geometry.parentJoint)
             if joint > _ARM_JOINTS:
                 placement = self._model.jointPlacements[joint] * placement
@@ -177,6 +212,12 @@ class ContactFinder:
 
 
 _WORDS = {_VOXELS: "obstacle", _TOUCHABLE: "obstacle", _FLOOR: "the floor"}
+
+
+def _planes(shape: Any) -> tuple[Array, Array, Array]:
+    """Return (F, 4) planes (normal, minus offset) of a convex solid, and its two far corners."""
+    ends = corners(shape)
+    return ConvexHull(ends).equations, ends.min(axis=0), ends.max(axis=0)
 
 
 def _finite(value: float) -> float:

@@ -29,14 +29,15 @@ class Worst:
 def sample_shares(path: JointPath) -> tuple[Array, Array, Array]:
     """Return the shares of the limits of velocity, acceleration and jerk at every sample.
 
-    They are differences of order k = 1, 2, 3 of (N, 7) positions, hence (N - k, 7), or (0, 7).
+    They are k! times the divided differences of order k = 1, 2, 3 of (N, 7) positions, hence
+    (N - k, 7), or (0, 7): every smooth curve through the samples has a k-th derivative as large.
     """
     value, at = path.positions, path.stamps
     found = []
-    for limit in (fr3_limits.velocity(), fr3_limits.acceleration(), fr3_limits.jerk()):
+    limits = (fr3_limits.velocity(), fr3_limits.acceleration(), fr3_limits.jerk())
+    for order, limit in enumerate(limits, start=1):
         if len(value) > 1:
-            value = np.diff(value, axis=0) / np.diff(at)[:, None]
-            at = (at[1:] + at[:-1]) / 2
+            value = order * np.diff(value, axis=0) / (at[order:] - at[:-order])[:, None]
         else:
             value = value[:0]
         found.append(np.abs(value) / limit)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.spatial import cKDTree
 
 from kalm_core.errors import NoImageError
 from kalm_core.rgbd import RgbdFrame
@@ -29,11 +31,11 @@ class ObstacleSettings(Settings):
 
     voxel_size: float = Field(0.01, ge=0.005, le=0.1, description="edge of a voxel [m]")
     clearance: float = Field(
-        0.005,
-        ge=0.0025,
+        0.0025,
+        ge=0.0,
         le=0.05,
-        description="distance that the arm keeps from every point that was seen [m]; half of it "
-        "covers what moves between two checks",
+        description="distance that the arm keeps, at all times, from every point that was seen "
+        "outside the contact [m]",
     )
     min_points: int = Field(
         3, ge=1, le=100, description="depth pixels in 2 voxels cubed below which they are noise"
@@ -76,32 +78,77 @@ class Obstacles:
         centers: (N, 3) voxel centres [m], on a grid.
         voxel_size: edge of a voxel [m].
         floor: everything below this z is occupied [m]; None when there is no floor.
+        points: (M, 3) the points that the voxels were made of [m]; None: the voxels are all that is
+            known.
+        clearance: the distance that has to be kept from them at a check [m].
     """
 
     centers: Array
     voxel_size: float
     floor: float | None = None
+    points: Array | None = None
+    clearance: float = 0.0
 
     def __len__(self) -> int:
         return len(self.centers)
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        """The voxels' centres, to look for the nearest."""
+        return cKDTree(self.centers, balanced_tree=False, compact_nodes=False)
+
+    @cached_property
+    def point_tree(self) -> cKDTree:
+        """The points, to look for those that are near."""
+        known = np.zeros((0, 3)) if self.points is None else self.points
+        return cKDTree(known, balanced_tree=False, compact_nodes=False)
 
     def split(self, points: Array, radius: float) -> tuple[Obstacles, Obstacles]:
         """Return the voxels beyond and those within `radius` [m] of any (M, 3) point.
 
         The second part has no floor.
         """
-        from scipy.spatial import cKDTree
-
         if len(self.centers) == 0 or len(points) == 0 or radius <= 0:
             return self, no_obstacles()
-        far = cKDTree(points).query(self.centers)[0] > radius
-        within = replace(self, centers=self.centers[~far], floor=None)
-        return replace(self, centers=self.centers[far]), within
+        tree = cKDTree(points)
+
+        def beyond(places: Array) -> NDArray[np.bool_]:
+            return np.asarray(tree.query(places, distance_upper_bound=radius)[0] == np.inf)
+
+        far = beyond(self.centers)
+        inside = replace(self, centers=self.centers[~far], floor=None)
+        outside = replace(self, centers=self.centers[far])
+        if self.points is not None:
+            far = beyond(self.points)
+            inside = replace(inside, points=self.points[~far])
+            outside = replace(outside, points=self.points[far])
+        return outside, inside
 
 
 def no_obstacles() -> Obstacles:
     """Return free space: only the arm itself can be touched."""
     return Obstacles(np.zeros((0, 3)), 0.01)
+
+
+def obstacles_from_points(
+    points: Array, settings: ObstacleSettings, floor: float | None = None
+) -> Obstacles:
+    """Return what (N, 3) seen points [m] in the base frame occupy; lone ones are noise."""
+    s = settings
+    kept = believed(points, s.voxel_size, s.min_points)
+    centers = voxelize(kept, s.voxel_size, clearance=s.clearance)
+    return Obstacles(centers, s.voxel_size, floor, kept, s.clearance)
+
+
+def believed(points: Array, voxel_size: float, min_points: int) -> Array:
+    """Return those of (N, 3) points in whose cube of twice a voxel's edge there are enough."""
+    points = np.asarray(points, dtype=np.float64)
+    if min_points <= 1 or len(points) == 0:
+        return points
+    cell = _indices(points, 2 * voxel_size)
+    counts = np.zeros(cell.max(axis=0) + 1, dtype=np.int32)
+    np.add.at(counts, tuple(cell.T), 1)
+    return np.asarray(points[counts[tuple(cell.T)] >= min_points])
 
 
 def voxelize(
@@ -116,12 +163,7 @@ def voxelize(
         clearance: the cube of this half side [m] around every point is occupied as well, so that a
             body that is in no voxel keeps this distance from every point.
     """
-    points = np.asarray(points, dtype=np.float64)
-    if min_points > 1 and len(points):
-        cell = _indices(points, 2 * voxel_size)
-        counts = np.zeros(cell.max(axis=0) + 1, dtype=np.int32)
-        np.add.at(counts, tuple(cell.T), 1)
-        points = points[counts[tuple(cell.T)] >= min_points]
+    points = believed(points, voxel_size, min_points)
     if len(points) == 0:
         return np.zeros((0, 3))
     parts = int(np.ceil(2.0 * clearance / voxel_size)) + 1
@@ -201,8 +243,4 @@ def obstacles_from_frame(
     if floor is not None:
         # the floor's own voxels would stand up to a voxel above it
         points = points[points[:, 2] > floor + 0.01]
-    return Obstacles(
-        voxelize(points, settings.voxel_size, settings.min_points, settings.clearance),
-        settings.voxel_size,
-        floor,
-    )
+    return obstacles_from_points(points, settings, floor)

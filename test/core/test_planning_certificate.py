@@ -14,6 +14,8 @@ from kalm_core import fr3_limits
 from kalm_core.planning.certificate import Certificate
 from kalm_core.planning.certified_planner import CertifiedPlanner
 from kalm_core.planning.contacts import FINGERS
+from kalm_core.planning.joint_motion import JointMotionSettings, straight
+from kalm_core.planning.limits import derivative_shares, sample_shares
 from kalm_core.planning.motion import Motion
 from kalm_core.planning.obstacles import Obstacles, voxelize
 from kalm_core.planning.planner import MotionPlan, make_planner
@@ -216,6 +218,31 @@ def test_the_best_balances_margin_and_agreement() -> None:
     assert best([0.5, 0.1], [0.02, 0.02]) == 0
     assert best([0.3], [1.0]) == 0
     assert Certificate(None, 1.0, 1.0, 0.1, 0.1, 0.1, 1.0).margin == pytest.approx(0.9)
+
+
+def test_uneven_steps_hide_no_jerk() -> None:
+    """The third derivative of a cubic is its own, however the samples are spaced."""
+    rng = np.random.default_rng(3)
+    stamps = np.concatenate([[0.0], np.cumsum(rng.uniform(0.002, 0.05, 30))])
+    path = JointPath(np.outer(40.0 * stamps**3, np.ones(7)), stamps)
+    jerk = sample_shares(path)[2]
+    np.testing.assert_allclose(jerk, np.broadcast_to(240.0 / fr3_limits.jerk(), jerk.shape), 1e-6)
+
+
+def test_a_straight_motion_is_quick_and_within_its_limits() -> None:
+    rng, settings = np.random.default_rng(4), JointMotionSettings()
+    for scale in (0.002, 0.1, 1.0, 2.0):
+        start, end = rng.normal(size=7) * 0.1, rng.normal(size=7) * scale
+        path = straight(start, end, settings)
+        assert (path.positions[0] == start).all() and (path.positions[-1] == end).all()
+        shares = [worst.share for worst in derivative_shares(path)]
+        assert max(shares) <= settings.speed + 1e-9
+        assert max(shares) > 0.5 * settings.speed or len(path.stamps) <= 8
+        along = (path.positions - start) @ (end - start) / ((end - start) @ (end - start))
+        np.testing.assert_allclose(
+            path.positions, start + along[:, None] * (end - start), atol=1e-9
+        )
+        assert (np.diff(along) >= 0).all()
 
 
 def test_the_limits_are_those_of_the_arm() -> None:
