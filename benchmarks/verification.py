@@ -14,7 +14,7 @@ verification, a skill that ends in a declared failure counts as not right. The t
 test VLM and by this evaluation alone. Without verification the first eight points spread over the
 first mask that the VLM chooses are the keypoints, which is the paper's baseline.
 
-It goes on where it was interrupted: finished pieces lie in `out/verification`.
+It goes on where it was interrupted: what is done lies in `out/verification`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rich.console import Console
 from benchmarks.distillation_time import distillation_time
 from benchmarks.results import Results, Row, share
 from benchmarks.verification_lesson import DEMONSTRATIONS
-from benchmarks.verification_piece import RATES, Trial, piece
+from benchmarks.verification_piece import RATES, SKILLS, Trial, piece
 from kalm_core.vlm.settings import VlmSettings
 from kalm_sim.tasks.registry import TASKS
 
@@ -74,7 +74,7 @@ def rows_of(trials: list[Trial], percent: int, note: str) -> list[Row]:
 
 def main(
     sets: Annotated[int, typer.Option(min=1, help="sets of ten demonstrations per task")] = 2,
-    skills: Annotated[int, typer.Option(min=1, help="skills per set and rate")] = 10,
+    skills: Annotated[int, typer.Option(min=1, max=SKILLS, help="skills per set and rate")] = 10,
     tasks: Annotated[str, typer.Option(help="of the laboratory, with commas")] = ",".join(TASKS),
 ) -> None:
     """Measure, and write benchmarks/results/verification.json."""

@@ -1,7 +1,7 @@
 """One piece of the measurement: skills from one set of demonstrations, at every rate.
 
-A piece is a file in `out/verification`; one that is there, made with the same settings, is not
-made again.
+A piece is a file in `out/verification`; trials that are there, made with the same settings, are
+not made again.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from rich.console import Console
@@ -23,6 +25,7 @@ from benchmarks.verification_lesson import (
 )
 from kalm_core.distillation import Distillation, DistillationSettings, distill
 from kalm_core.errors import DistillationError
+from kalm_core.progress import Progress
 from kalm_core.vlm.settings import VlmSettings
 from kalm_sim.tasks.registry import TASKS
 from kalm_sim.vlm_answers import Rates
@@ -34,6 +37,8 @@ NEAR = 0.01
 ON_PART = 0.875
 """Seven of eight keypoints."""
 FOLDER = Path("out/verification")
+SKILLS = 100
+"""Skills of a set at most: no two sets share the VLM's chance."""
 _CALLS = 1000
 """Calls that a skill may take here: what the loop finds is measured, not what a budget allows."""
 
@@ -82,48 +87,51 @@ def settings_of(verify: bool, url: str = "") -> DistillationSettings:
 
 
 def piece(task: str, index: int, skills: int) -> list[Trial]:
-    """Return the trials of a piece, from its file where there is one."""
+    """Return the trials of a piece; those in its file are not made again."""
     mark = f"{settings_of(True).model_dump_json()} {NEAR} {ON_PART}"
     made_with = hashlib.sha256(mark.encode()).hexdigest()[:16]
-    path = FOLDER / f"{task}_{index}_{skills}.json"
+    path = FOLDER / f"{task}_{index}.json"
+    done: list[Trial] = []
     if path.exists():
         content = json.loads(path.read_text())
         if content["made_with"] == made_with:
-            return [Trial(**item) for item in content["trials"]]
-    trials = _measure(task, index, range(skills * index, skills * (index + 1)))
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    content = {"made_with": made_with, "trials": [asdict(item) for item in trials]}
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(path)
-    return trials
+            done = [Trial(**item) for item in content["trials"]]
+    seeds = range(SKILLS * index, SKILLS * index + skills)
+    wanted = list(product(seeds, RATES, (True, False)))
+    made = {(item.seed, item.percent, item.verify) for item in done}
+    left = [item for item in wanted if item not in made]
+    if left:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+    for trial in _measure(task, index, left) if left else ():
+        done.append(trial)
+        content = {"made_with": made_with, "trials": [asdict(item) for item in done]}
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+        temporary.replace(path)
+    return [item for item in done if (item.seed, item.percent, item.verify) in wanted]
 
 
-def _measure(task: str, index: int, seeds: range) -> list[Trial]:
-    """Distil with every rate and seed, with and without verification."""
+def _measure(task: str, index: int, which: list[tuple[int, int, bool]]) -> Iterator[Trial]:
+    """Distil once for every seed, rate, and whether to verify."""
     lesson = make_lesson(task, index)
     table = TruthTable()
     for demonstration, scene in zip(lesson.demonstrations, lesson.scenes, strict=True):
         make = partial(demonstration_truth, demonstration, scene)
         table.add_later(demonstration.initial.color, make)
     masks = RememberedMasks()
-    trials = []
     with VlmServer(table) as server:
-        views = None
-        for verify in (True, False):
-            settings = settings_of(verify, server.url)
-            examiner = RememberingExaminer(lesson.demonstrations, settings, views)
-            for percent in RATES:
-                for seed in seeds:
-                    server.restart(
-                        Rates(wrong_region=percent / 100, wrong_mask=percent / 100), seed
-                    )
-                    trial = _try(lesson, server, (index, seed, percent), masks, examiner)
-                    trials.append(trial)
-                    if verify and not trial.right:
-                        console.print(f"  {trial}", markup=False)
-            views = examiner.views
-    return trials
+        verifying = RememberingExaminer(lesson.demonstrations, settings_of(True, server.url))
+        verifying.prepare(Progress())
+        trusting = RememberingExaminer(
+            lesson.demonstrations, settings_of(False, server.url), verifying.views
+        )
+        for seed, percent, verify in which:
+            server.restart(Rates(wrong_region=percent / 100, wrong_mask=percent / 100), seed)
+            examiner = verifying if verify else trusting
+            trial = _try(lesson, server, (index, seed, percent), masks, examiner)
+            if verify and not trial.right:
+                console.print(f"  {trial}", markup=False)
+            yield trial
 
 
 def _try(

@@ -31,6 +31,23 @@ class BadFirst:
         return [Mask(clutter, 1.0), *good]
 
 
+class FragmentFirst:
+    """Proposes a piece of each good mask, as wide as asked for, before the mask itself."""
+
+    def __init__(self, width: float, whole: bool = True) -> None:
+        self.width, self.whole = width, whole
+
+    def propose(self, frame, region):
+        good = GeometricProposer(SETTINGS.geometric).propose(frame, region)[:1]
+        pieces = []
+        for mask in good:
+            points = frame.points_base()
+            middle = np.median(points[mask.pixels], axis=0)
+            near = np.linalg.norm(points - middle, axis=-1) < self.width / 2
+            pieces.append(Mask(mask.pixels & near, 1.0))
+        return [*pieces, *good] if self.whole else pieces
+
+
 def test_keypoints_lie_on_the_top_handle_of_the_reference():
     result = distilled()
     scene = demonstrations()[result.reference_demonstration][1]
@@ -82,6 +99,30 @@ def test_when_every_mask_is_bad_the_error_lists_what_was_tried():
     with pytest.raises(DistillationError, match=r"synthetic_\d mask 1: .* points") as error:
         distill(DEMONSTRATIONS[:3], FEW, mask_proposer=BadFirst(good=False))
     assert "first images" in error.value.remedy
+
+
+def spread(result):
+    positions = result.reference.positions
+    return np.linalg.norm(positions[:, None] - positions[None], axis=-1).max()
+
+
+def test_a_fragment_whose_keypoints_fix_no_pose_gives_way_to_the_whole_part():
+    result = distill(DEMONSTRATIONS[:3], FEW, mask_proposer=FragmentFirst(0.025))
+    assert "cm, which fixes no pose well" in result.attempts[0].reason
+    assert result.attempts[0].span < FEW.min_span
+    assert (len(result.attempts), result.attempts[1].mask) == (2, 1)
+    assert spread(result) >= FEW.min_span
+
+
+def test_a_small_part_is_taken_where_nothing_wider_passes():
+    more = FEW.model_copy(update={"max_regions": 2})
+    fragments = FragmentFirst(0.025, whole=False)
+    result = distill(DEMONSTRATIONS[:3], more, mask_proposer=fragments)
+    assert 0 < spread(result) < FEW.min_span
+    narrow = [attempt.span for attempt in result.attempts[:-1] if attempt.span]
+    assert narrow
+    assert spread(result) == pytest.approx(max(narrow))
+    assert result.attempts[-1].reason == ""
 
 
 def test_without_verification_the_first_points_of_the_first_mask_are_kept():
