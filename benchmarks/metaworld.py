@@ -15,12 +15,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from benchmarks.metaworld_figure import draw
 from benchmarks.metaworld_piece import BASELINES, OURS, SETTINGS, Piece, run_piece
 from benchmarks.results import Results, Row, share
 from kalm_sim.metaworld.tasks import TASKS
 
 _PAPER = (0.770, 0.923, 0.797, 0.973, 0.617)  # table I, in the order of TASKS
-_FULL_EPISODES, _FULL_SEEDS = 50, 2
+_FULL_EPISODES, _FULL_SEEDS = 30, 1
 
 console = Console()
 
@@ -51,7 +52,10 @@ def main(
     for setting in chosen_settings:
         for policy in (OURS, *BASELINES):
             _add_rows(results, setting, policy, {t: pieces[setting, t] for t in chosen_tasks})
-    console.print(f"written: {results.write()}")
+    written = results.write()
+    console.print(f"written: {written}")
+    if full:
+        console.print(f"drawn: {draw(json.loads(written.read_text()))}")
 
 
 def _piece(folder: Path, setting: str, task: str, seed: int, episodes: int) -> Piece:

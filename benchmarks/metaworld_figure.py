@@ -1,0 +1,100 @@
+"""Picture of the Meta-World results: success against demonstrations, and setting by setting.
+
+`make bench-metaworld` draws it at the end of a full run; `python -m benchmarks.metaworld_figure`
+draws it again from the results file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.metaworld_piece import OURS, SETTINGS
+from benchmarks.results import RESULTS_FOLDER
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PICTURE = Path(__file__).parent.parent / "docs" / "pictures" / "metaworld.png"
+_LABELS = {
+    OURS: "what a skill gets",
+    "mean": "mean of the demonstrations",
+    "rigid": "most similar, moved rigidly",
+    "translated": "most similar, only shifted",
+    "nothing": "hand stays",
+}
+_COLORS = ("tab:blue", "tab:green", "tab:orange", "tab:red", "0.6")
+_HARDER = ("oracle", "outlier2", "shape")
+
+
+def draw(results: Mapping[str, Any], path: Path = PICTURE) -> Path:
+    """Draw the means over the tasks, with 95 % intervals.
+
+    Args:
+        results: content of a results file with the rows of all settings.
+        path: of the PNG.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = {row["id"]: row for row in results["rows"]}
+    figure = Figure(figsize=(11.0, 4.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    left, middle, right = figure.subplots(1, 3, sharey=True, width_ratios=[1, 1, 1.4])
+    _draw_counts(left, rows, "")
+    _draw_counts(middle, rows, "/end")
+    _draw_settings(right, rows)
+    left.set(ylabel="success, mean over five tasks", title="at any time", ylim=(-0.02, 1.04))
+    middle.set(title="at the end")
+    right.legend(fontsize="small", loc="lower right")
+    count = rows["metaworld/oracle/mean"]["n"]
+    figure.suptitle(f"Meta-World, {count} episodes per point, 95 % intervals", fontsize="medium")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    return path
+
+
+def _draw_counts(ax: Axes, rows: Mapping[str, Any], ending: str) -> None:
+    """Draw success against the number of demonstrations, oracle keypoints."""
+    by_count = {
+        setting.demonstrations: name
+        for name, setting in SETTINGS.items()
+        if not setting.displaced and not setting.shapes
+    }
+    counts = sorted(by_count)
+    for color, policy in zip(_COLORS, _LABELS, strict=True):
+        shown = [rows[_id(policy, by_count[count], ending)] for count in counts]
+        ax.plot(counts, [row["value"] for row in shown], "o-", color=color, markersize=3)
+        low, high = ([row[name] for row in shown] for name in ("low", "high"))
+        ax.fill_between(counts, low, high, color=color, alpha=0.15, linewidth=0)
+    ax.set(xlabel="demonstrations", xscale="log", xticks=counts)
+    ax.set_xticks(counts, [str(count) for count in counts])
+    ax.minorticks_off()
+
+
+def _draw_settings(ax: Axes, rows: Mapping[str, Any]) -> None:
+    """Draw bars for ten demonstrations: at any time pale, at the end full."""
+    step = 0.9 / len(_LABELS)
+    for i, (color, (policy, label)) in enumerate(zip(_COLORS, _LABELS.items(), strict=True)):
+        x = np.arange(len(_HARDER)) + step * i
+        ever = [rows[_id(policy, name, "")] for name in _HARDER]
+        end = [rows[_id(policy, name, "/end")] for name in _HARDER]
+        ax.bar(x, [row["value"] for row in ever], 0.9 * step, color=color, alpha=0.35)
+        ax.bar(x, [row["value"] for row in end], 0.9 * step, color=color, label=label)
+        for at, row in zip(x, ever, strict=True):
+            ax.plot([at, at], [row["low"], row["high"]], color="0.3", linewidth=0.8)
+    ax.set_xticks(np.arange(len(_HARDER)) + 0.4, ("oracle", "2 of 8 displaced", "other shapes"))
+    ax.set(title="ten demonstrations; pale: at any time")
+
+
+def _id(policy: str, setting: str, ending: str) -> str:
+    infix = "" if policy == OURS else f"{policy}/"
+    return f"metaworld/{infix}{setting}/mean{ending}"
+
+
+if __name__ == "__main__":
+    print(draw(json.loads((RESULTS_FOLDER / "metaworld.json").read_text())))
