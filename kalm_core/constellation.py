@@ -47,6 +47,31 @@ def fit_upright(source: Array, target: Array, weights: Array | None = None) -> A
     return turn @ make_pose(np.eye(3), -center_source) + _shift(center_target)
 
 
+def stretched(
+    source: Array, target: Array, weights: Array, everything: Array, rigid: float
+) -> Array:
+    """Return where an arrangement expects its points when it may stretch and shear.
+
+    A part of another size keeps the order of its points but not their distances. The linear map
+    from source to target is drawn to the identity, so that few or collinear matches change little.
+
+    Args:
+        source: (M, 3) where a rigid motion expects the points that have matches [m], M at least 1.
+        target: (M, 3) their matches [m].
+        weights: (M,) of the matches, positive.
+        everything: (K, 3) where the rigid motion expects all points [m].
+        rigid: extent, as root of the sum of squares, at which matches are believed by half [m].
+    """
+    w = weights / weights.mean()
+    center_source, center_target = w @ source / w.sum(), w @ target / w.sum()
+    a = source - center_source
+    b = target - center_target - a
+    weighted = (a * w[:, None]).T
+    change = np.linalg.solve(weighted @ a + rigid**2 * np.eye(3), weighted @ b)
+    offset = everything - center_source
+    return np.asarray(center_target + offset + offset @ change)
+
+
 def _shift(translation: Array) -> Array:
     only = np.zeros((4, 4))
     only[:3, 3] = translation

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from kalm_core.confidence import Cues
-from kalm_core.constellation import best_near, find_upright
+from kalm_core.constellation import best_near, find_upright, stretched
 from kalm_core.errors import BundleError, ConfigError, KeypointsNotFoundError
 from kalm_core.features import FeatureSettings, make_extractors
 from kalm_core.features.extractor import Features
@@ -53,7 +53,7 @@ class CorrespondenceSettings(Settings):
         0.04, ge=0.005, le=0.2, description="how near the group's matches must be to agree [m]"
     )
     consensus_slack: float = Field(
-        0.02, ge=0.0, le=1.0, description="how much worse than anywhere it may match there"
+        0.1, ge=0.0, le=1.0, description="how much worse than anywhere it may match there"
     )
     consensus_share: float = Field(
         0.5, ge=0.0, le=1.0, description="share that must agree: the majority; 0 does not ask"
@@ -86,6 +86,13 @@ class CorrespondenceSettings(Settings):
     distance_penalty: float = Field(
         0.3, ge=0.0, le=1.0, description="taken from the score at the tolerance"
     )
+    rigidity: float = Field(
+        0.05,
+        ge=0.01,
+        le=10.0,
+        description="extent of the keypoints at which their arrangement stretches with the matches "
+        "by half; smaller ones stretch less [m]",
+    )
     min_found: float = Field(
         0.6, ge=0.0, le=1.0, description="share of the keypoints that must be found"
     )
@@ -99,6 +106,9 @@ class CorrespondenceSettings(Settings):
 
 Guidance = NDArray[np.float32]
 """(H, W) weights on the scores of an image: 1 where the part is thought to be (section II-C)."""
+
+_ROUNDS = 3
+"""So often the arrangement stretches; after that little changes."""
 
 SAME = 0.02
 """Pixels whose score with a match is within this of the best look like it [cosine]."""
@@ -277,15 +287,8 @@ class KeypointDetector:
             )
             if fit is None:
                 return None
-            expected = transform_points(fit.T_base_reference, reference.positions)
-            rows, _ = best_near(
-                expected,
-                view.points,
-                view.tree,
-                scores,
-                radius=s.tolerance,
-                penalty=s.distance_penalty,
-            )
+            upright = transform_points(fit.T_base_reference, reference.positions)
+            rows, expected = self._settled(view, scores, upright)
             residual = np.linalg.norm(view.points[rows] - expected, axis=1) / s.tolerance
             lead = fit.lead
         score = np.where(rows >= 0, scores[rows, np.arange(count)], scores.max(axis=0))
@@ -294,6 +297,38 @@ class KeypointDetector:
         agreeing = self._agreeing(view, reference, rows, guidance)
         cues = Cues(margin, float(margin.mean()), agreeing, lead, residual)
         return Placement(rows, score, cues)
+
+    def _settled(
+        self, view: FeatureView, scores: NDArray[np.float32], upright: Array
+    ) -> tuple[NDArray[np.int64], Array]:
+        """Let the arrangement stretch with its matches, and look again where it expects them.
+
+        Args:
+            view: the image.
+            scores: (N, K).
+            upright: (K, 3) where the upright motion expects the keypoints [m].
+
+        Returns:
+            (K,) rows of the view, -1 where nothing is near, and (K, 3) expected places [m].
+        """
+        s, expected = self.settings, upright
+        rows = np.full(len(upright), -1, np.int64)
+        for again in range(_ROUNDS + 1):
+            rows, value = best_near(
+                expected,
+                view.points,
+                view.tree,
+                scores,
+                radius=s.tolerance,
+                penalty=s.distance_penalty,
+            )
+            use = rows >= 0
+            if again == _ROUNDS or use.sum() < 3:
+                break
+            weights = np.maximum(value[use], 1e-3) ** 4
+            target = view.points[rows[use]]
+            expected = stretched(upright[use], target, weights, upright, s.rigidity)
+        return rows, expected
 
     def _agreeing(
         self,

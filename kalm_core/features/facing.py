@@ -57,21 +57,23 @@ def normals_from_points(points: NDArray[np.float32], reach: int = 4) -> NDArray[
 
 
 def facing_directions(
-    frame: RgbdFrame, points_base: Array, radius: float
+    frame: RgbdFrame, points_base: Array, radius: float, camera_vote: float = 0.0
 ) -> tuple[Array, NDArray[np.float32]]:
     """Return the horizontal direction that most of the steep surface around each point faces.
 
     The azimuths of the normals within `radius` vote, and the strongest direction wins, so that
-    a corner takes one of its two faces and not the diagonal between them.
+    a corner takes one of its two faces and not the diagonal between them. The camera votes too:
+    what is round faces all ways alike, and would turn with the noise.
 
     Args:
         frame: the image.
         points_base: (N, 3) query points [m] in the base frame.
         radius: of the neighbourhood [m].
+        camera_vote: weight of the direction towards the camera, as a share of the neighbourhood.
 
     Returns:
         (N, 2) unit vectors (x, y) in the base frame, and (N,) the share of the neighbourhood's
-        surface that faces there; both zero where nothing steep is near.
+        surface that faces there; both zero where no surface is near.
     """
     points = smooth_points(frame)
     normals = normals_from_points(points)
@@ -98,16 +100,30 @@ def facing_directions(
     indices = np.concatenate([np.asarray(item, np.int64) for item in lists if item] or [first[:0]])
     pointers = np.concatenate([[0], np.cumsum(lengths)])
     near = csr_matrix((np.ones(len(indices)), indices, pointers), (len(points_base), len(cells)))
-    total = near @ votes
+    surface = near @ votes
+    total = surface + camera_vote * lengths[:, None] * _camera_lobe(frame, points_base)
     best = total.argmax(axis=1)
     window = (best[:, None] + np.arange(-3, 4)[None]) % _BINS
-    strength = np.take_along_axis(total, window, axis=1)
-    angle = (window + 0.5) * (2 * np.pi / _BINS)
-    vector = np.stack([(strength * np.cos(angle)).sum(1), (strength * np.sin(angle)).sum(1)], 1)
+    vector = _resultant(np.take_along_axis(total, window, axis=1), window)
     size = np.linalg.norm(vector, axis=1)
-    share = (size / np.maximum(lengths, 1)).astype(np.float32)
     directions = np.where(size[:, None] > 1e-6, vector / np.maximum(size, 1e-9)[:, None], 0.0)
-    return directions, share
+    there = np.linalg.norm(_resultant(np.take_along_axis(surface, window, axis=1), window), axis=1)
+    return directions, (there / np.maximum(lengths, 1)).astype(np.float32)
+
+
+def _camera_lobe(frame: RgbdFrame, points_base: Array) -> Array:
+    """Return (N, bins) weights that add up to 1 around the direction towards the camera."""
+    towards = frame.T_base_cam[:2, 3] - points_base[:, :2]
+    angle = np.arctan2(towards[:, 1], towards[:, 0])
+    centers = (np.arange(_BINS) + 0.5) * (2 * np.pi / _BINS)
+    lobe = np.maximum(np.cos(centers - angle[:, None]), 0.0) ** 2
+    return np.asarray(lobe / lobe.sum(axis=1, keepdims=True))
+
+
+def _resultant(strength: Array, bins: NDArray[np.int64]) -> Array:
+    """Return (N, 2) the sum of votes as vectors."""
+    angle = (bins + 0.5) * (2 * np.pi / _BINS)
+    return np.stack([(strength * np.cos(angle)).sum(1), (strength * np.sin(angle)).sum(1)], 1)
 
 
 def _soft_votes(azimuth: Array, weight: Array) -> Array:

@@ -41,8 +41,15 @@ class LocalSettings(Settings):
     reach: float = Field(
         0.3, ge=0.02, le=1.0, description="places weigh less with their distance; by 1/e at [m]"
     )
+    camera_vote: float = Field(
+        0.3,
+        ge=0.0,
+        le=10.0,
+        description="how much the direction towards the camera counts in that vote: what is round "
+        "faces all ways alike; 0 is nothing",
+    )
     min_facing: float = Field(
-        0.1, ge=0.0, le=1.0, description="share of the neighbourhood that must face one way"
+        0.02, ge=0.0, le=1.0, description="share of the neighbourhood that must face one way"
     )
 
 
@@ -75,10 +82,11 @@ class LocalFeature:
         if len(valid) == 0:
             return result
         depth = fill_small_holes(frame.depth)
-        out, share = facing_directions(frame, points[valid], self.settings.facing_radius)
+        s = self.settings
+        out, share = facing_directions(frame, points[valid], s.facing_radius, s.camera_vote)
         for part in np.array_split(np.arange(len(valid)), max(1, len(valid) // 2000)):
             rows = self._signed_distance(frame, depth, points[valid[part]], out[part])
-            result[valid[part]] = rows * (share[part] >= self.settings.min_facing)[:, None]
+            result[valid[part]] = rows * (share[part] >= s.min_facing)[:, None]
         return unit_rows(result)
 
     def _signed_distance(

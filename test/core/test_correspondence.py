@@ -8,7 +8,7 @@ from cabinet_scene import draw_camera, draw_scene, render
 from distilled_cabinet import PHI, SCALE, distilled
 from scipy.spatial import cKDTree
 
-from kalm_core.constellation import find_upright, fit_upright
+from kalm_core.constellation import find_upright, fit_upright, stretched
 from kalm_core.correspondence import KeypointDetector, require_found
 from kalm_core.errors import BundleError, CancelledError, ConfigError, KeypointsNotFoundError
 from kalm_core.progress import Progress
@@ -106,6 +106,24 @@ def test_upright_fit_recovers_a_turn_about_gravity():
     T = rotation_about_z(2.2)
     T[:3, 3] = 0.4, -0.3, 0.1
     assert np.allclose(fit_upright(points, transform_points(T, points)), T, atol=1e-9)
+
+
+@pytest.mark.parametrize("longer", [0.7, 1.0, 1.3])
+def test_an_arrangement_stretches_with_a_part_of_another_length(longer):
+    along = np.linspace(-0.1, 0.1, 8)
+    bar = np.stack([np.full(8, 0.5), along, np.full(8, 0.3)], axis=1)
+    match = bar * [1.0, longer, 1.0]
+    match[3] += [0.0, 0.02, 0.0]  # one is off
+    expected = stretched(bar, match, np.ones(8), bar, 0.05)
+    rest = np.arange(8) != 3
+    assert np.linalg.norm(expected - match, axis=1)[rest].max() < 0.01
+    assert abs(expected[3, 1] - longer * along[3]) < 0.005
+
+
+def test_an_arrangement_without_extent_only_shifts():
+    points = np.random.default_rng(2).uniform(-0.1, 0.1, (5, 3))
+    here, step = np.array([[0.5, 0.0, 0.2]]), np.array([0.0, 0.03, 0.0])
+    assert np.allclose(stretched(here, here + step, np.ones(1), points, 0.05), points + step)
 
 
 def test_a_keypoint_that_jumps_to_a_like_part_is_outvoted():

@@ -74,6 +74,24 @@ def test_facing_directions_turn_with_the_scene_and_point_out_of_the_cabinet():
         assert share[0] > 0.2
 
 
+def test_what_faces_no_way_is_seen_from_the_camera_and_a_front_is_not():
+    scene = draw_scene(5)
+    frame = render(scene, draw_camera(5, scene), 5, 0.5)
+    face = scene.top_handle - 0.03 * scene.T_base_cabinet[:3, 0] + [0, 0, 0.03]
+    alone, share = facing_directions(frame, face[None], 0.09)
+    asked, same = facing_directions(frame, face[None], 0.09, camera_vote=0.3)
+    assert alone[0] @ asked[0] > 0.98
+    assert same[0] == pytest.approx(share[0], rel=0.1)
+    bare = replace(scene, boxes=scene.boxes[:1])
+    frame = render(bare, draw_camera(5, scene), 5, 0.5)
+    points = make_view(frame, {}, valid_pixels(frame, 16, 1.0)).points
+    towards = frame.T_base_cam[:2, 3] - points[:, :2]
+    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+    direction, share = facing_directions(frame, points, 0.09, camera_vote=0.3)
+    assert np.median((direction * towards).sum(axis=1)) > 0.98
+    assert np.median(share) < 0.02
+
+
 def test_a_bare_table_faces_nowhere():
     scene = draw_scene(2, empty=True)
     bare = replace(scene, boxes=scene.boxes[:1])
