@@ -14,8 +14,11 @@ PCK is the share of the keypoints whose true place is visible that are found wit
 Null counts as a miss, points that are hidden or out of view count in nothing. Variants: none is the
 suite's φ; `guided` weighs the scores by the grid's true cells; `no_consensus` does not ask the
 group; `alone` is the paper's φ, each keypoint by itself with its group; `alone_no_consensus` that
-without the group. "Found" for `true_found` and `false_found` is what lets the arm move. A task that
-is finished is kept in out/correspondence; remove it there to measure it again.
+without the group; `unturned` is none, with a bowl that may not be turned about its axis to suit
+what was found: a round thing has no such points, so the others allow one turn for all keypoints
+together. "Found" for `true_found` and `false_found` is what lets the arm move. `reliability` sorts
+all matches, refused ones too, by the confidence that φ gives them. A task that is finished is kept
+in out/correspondence; remove it there to measure it again.
 """
 
 from __future__ import annotations
@@ -31,8 +34,9 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from benchmarks.correspondence_count import Count
+from benchmarks.correspondence_count import FAR, Count, calibration_error
 from benchmarks.correspondence_scenes import (
+    TURNS,
     Taught,
     TestImage,
     possible_places,
@@ -42,7 +46,12 @@ from benchmarks.correspondence_scenes import (
     visible,
 )
 from benchmarks.results import Results, Row, share
-from kalm_core.correspondence import CorrespondenceSettings, KeypointDetector, require_found
+from kalm_core.correspondence import (
+    CorrespondenceSettings,
+    KeypointDetector,
+    Placement,
+    require_found,
+)
 from kalm_core.distillation import DistillationSettings
 from kalm_core.errors import KeypointsNotFoundError
 from kalm_core.features import FeatureSettings, make_extractors
@@ -71,6 +80,9 @@ DEMONSTRATIONS, IMAGES, ABSENT = 10, 20, 4
 POSITIVE = ("view", "instance")
 NEGATIVE = ("empty", "replaced", "covered")
 VARIANTS = ("", "guided", "no_consensus", "alone", "alone_no_consensus")
+UNTURNED = "unturned"
+BINS = 10
+"""Of the confidence, equally wide."""
 FOLDER = Path("out/correspondence")
 
 Counts = dict[str, Count]
@@ -127,12 +139,15 @@ def refer(
 
 
 def look(
-    detector: KeypointDetector, view: FeatureView, reference: ReferenceKeypoints, image: TestImage
+    detector: KeypointDetector,
+    view: FeatureView,
+    reference: ReferenceKeypoints,
+    image: TestImage,
+    placed: Placement | None,
 ) -> dict[str, DetectedKeypoints]:
     """Find the keypoints in an image in every variant; only the first where no truth is."""
     s, nothing = detector.settings, np.full((len(reference), 3), np.nan)
     null = DetectedKeypoints(nothing, np.zeros(len(reference), bool), np.zeros(len(reference)))
-    placed = detector.place(view, reference)
     found = {"": detector.accept(view, reference, placed) if placed else null}
     if image.kind not in POSITIVE:
         return found
@@ -159,8 +174,9 @@ def count_pair(
     present = image.kind not in {"empty", "replaced"}
     points = reference.keypoints.positions
     possible = possible_places(points, reference.taught.scene, image) if present else None
+    placed = detector.place(view, reference.keypoints)
     counts: dict[str, Count] = {}
-    for variant, detected in look(detector, view, reference.keypoints, image).items():
+    for variant, detected in look(detector, view, reference.keypoints, image, placed).items():
         truth: Array | None = None
         seen = np.zeros(len(points), bool)
         if possible is not None:
@@ -168,6 +184,31 @@ def count_pair(
             seen = visible(truth, image.frame)
         counts[variant] = Count()
         counts[variant].add(detected.positions, truth, seen, _allowed(detected, detector))
+        if variant or image.scene.task not in TURNS or image.kind not in POSITIVE:
+            continue
+        if possible is not None:
+            seen = visible(possible[0], image.frame)
+            counts[UNTURNED] = Count()
+            allowed = _allowed(detected, detector)
+            counts[UNTURNED].add(detected.positions, possible[0], seen, allowed)
+    return counts | judge_pair(view, reference.keypoints, placed, possible) if placed else counts
+
+
+def judge_pair(
+    view: FeatureView, reference: ReferenceKeypoints, placed: Placement, possible: Array | None
+) -> dict[str, Count]:
+    """Sort the matches of one pair by their confidence; one count for each bin that has some."""
+    there = placed.rows >= 0
+    confidence = reference.calibration.confidence(placed.cues)[there]
+    right = np.zeros(len(confidence), bool)
+    if possible is not None:
+        places = np.where(there[:, None], view.points[placed.rows], np.nan)
+        error = np.linalg.norm(places - true_places(possible, places), axis=1)
+        right = error[there] <= FAR
+    label = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    counts = {f"reliability{k}": Count() for k in np.unique(label)}
+    for k in np.unique(label):
+        counts[f"reliability{k}"].judge(confidence[label == k], right[label == k])
     return counts
 
 
@@ -239,7 +280,13 @@ def rows_of(tasks: dict[str, Counts]) -> list[Row]:
             for task, counts in tasks.items():
                 if key in counts:
                     rows += _pck(f"correspondence/{key}/{task}", [counts[key]])
+            for task in [name for name in tasks if name in TURNS]:
+                counts = tasks[task]
+                if f"{key}/{UNTURNED}" in counts:
+                    name = f"correspondence/{key}/{task}/{UNTURNED}"
+                    rows += _pck(name, [counts[f"{key}/{UNTURNED}"]])
         rows += _found(f"correspondence/{backend}", backend, tasks)
+    rows += _reliability(tasks)
     return [*rows, *_found("correspondence", SHIPPED, tasks)]
 
 
@@ -256,6 +303,23 @@ def _pck(name: str, counts: list[Count]) -> list[Row]:
         share(f"{name}/pck2cm", total.within2, total.visible, note),
         share(f"{name}/pck5cm", total.within5, total.visible, note),
     ]
+
+
+def _reliability(tasks: dict[str, Counts]) -> list[Row]:
+    """Return the share of right matches in each bin of the confidence, and the error over all."""
+    bins: list[Count] = []
+    rows: list[Row] = []
+    for k in range(BINS):
+        keys = [f"{SHIPPED}/{kind}/reliability{k}" for kind in (*POSITIVE, *NEGATIVE)]
+        bins.append(sum((t[key] for t in tasks.values() for key in keys if key in t), Count()))
+        mean = f", {bins[k].confidence / bins[k].found:.3f} on average" if bins[k].found else ""
+        note = f"right of the matches with confidence from {k / BINS:.1f}{mean}; over all images"
+        name = f"correspondence/reliability/{k / BINS:.1f}"
+        rows.append(share(name, bins[k].right, bins[k].found, note))
+    total = sum(item.found for item in bins)
+    error = calibration_error(bins) if total else None
+    note = "expected calibration error: mean of |share right - confidence| over the bins' matches"
+    return [*rows, Row("correspondence/calibration_error", error, "share", total, note=note)]
 
 
 def _found(name: str, backend: str, tasks: dict[str, Counts]) -> list[Row]:

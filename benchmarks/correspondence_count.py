@@ -30,6 +30,7 @@ class Count:
         hidden: keypoints whose true place cannot be seen.
         found: keypoints found, visible or hidden.
         right: of those found, the ones within `FAR`.
+        confidence: sum over those found of the probability that φ gave them.
     """
 
     pairs: int = 0
@@ -41,6 +42,7 @@ class Count:
     hidden: int = 0
     found: int = 0
     right: int = 0
+    confidence: float = 0.0
 
     def add(
         self, positions: Array, truth: Array | None, visible: NDArray[np.bool_], allowed: bool
@@ -67,7 +69,22 @@ class Count:
         self.found += int(found.sum())
         self.right += int((error[found] <= FAR).sum())
 
+    def judge(self, confidence: Array, right: NDArray[np.bool_]) -> None:
+        """Count matches by themselves, also refused ones: how sure φ was, and which were right."""
+        self.found += len(confidence)
+        self.right += int(right.sum())
+        self.confidence += float(confidence.sum())
+
     def __add__(self, other: Count) -> Count:
         """Return the sums over both."""
         mine, theirs = asdict(self), asdict(other)
         return Count(**{name: value + theirs[name] for name, value in mine.items()})
+
+
+def calibration_error(bins: list[Count]) -> float:
+    """Return the expected calibration error of matches sorted into bins by their confidence.
+
+    It is the mean over all matches of |share that is right - mean confidence| of their bin.
+    """
+    total = sum(item.found for item in bins)
+    return sum(abs(item.right - item.confidence) for item in bins) / max(total, 1)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.correspondence import rows_of
-from benchmarks.correspondence_count import Count
+from benchmarks.correspondence_count import Count, calibration_error
 
 NULL = [np.nan] * 3
 SEEN = np.ones(3, bool)
@@ -69,3 +69,22 @@ def test_rows_sum_the_tasks_and_missing_weights_are_named():
     dino = rows["correspondence/dino+fpfh/view/pck2cm"]
     assert dino.value is None
     assert "KALM_DINO_WEIGHTS" in dino.note
+
+
+def test_the_calibration_error_weighs_the_bins_by_their_matches():
+    sure, doubtful = Count(), Count()
+    sure.judge(np.full(8, 0.9), np.array([True] * 6 + [False] * 2))  # 0.15 too sure
+    doubtful.judge(np.full(2, 0.5), np.array([True, False]))
+    assert calibration_error([sure, doubtful, Count()]) == pytest.approx(0.12)
+    assert calibration_error([Count()]) == 0.0
+
+
+def test_reliability_is_summed_over_tasks_and_sets_of_images():
+    one, other = Count(), Count()
+    one.judge(np.array([0.95]), np.array([True]))
+    other.judge(np.array([0.91]), np.array([False]))
+    tasks = {"a": {"local/view/reliability9": one}, "b": {"local/empty/reliability9": other}}
+    rows = {row.id: row for row in rows_of(tasks)}
+    assert rows["correspondence/reliability/0.9"].value == 0.5
+    assert rows["correspondence/reliability/0.0"].value is None
+    assert rows["correspondence/calibration_error"].value == pytest.approx(0.43)
