@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import ConvexHull, cKDTree
 
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.planning.obstacles import Obstacles
@@ -45,12 +45,23 @@ def box_frame(T_base_ee: np.ndarray, boxes) -> RgbdFrame:
 
 
 class SampledArm:
-    """The arm as points on its meshes, posed by the maker's Denavit-Hartenberg parameters."""
+    """The arm as points on its meshes, posed by the maker's Denavit-Hartenberg parameters.
 
-    def __init__(self, spacing: float = 0.01) -> None:
+    Args:
+        spacing: of the points [m].
+        hulls: take the meshes' hulls instead.
+    """
+
+    def __init__(self, spacing: float = 0.01, hulls: bool = False) -> None:
         meshes = default_urdf().parent / "meshes"
         names = [f"link{k}_coll.stl" for k in range(1, 8)] + ["hand_coll.stl"]
-        self.points = [sample_surface(meshes / name, spacing) for name in names]
+        self.points = []
+        for name in names:
+            triangles = read_triangles(meshes / name)
+            if hulls:
+                hull = ConvexHull(triangles.reshape(-1, 3))
+                triangles = hull.points[hull.simplices]
+            self.points.append(sample_surface(triangles, spacing))
 
     def surface(self, q) -> np.ndarray:
         """Return (N, 3) points of links 1 to 7 and hand in base; no fingers, no camera."""
@@ -81,14 +92,18 @@ class SampledArm:
         return float(obstacles.voxel_size / 2 - offset.min())
 
 
-def sample_surface(path, spacing: float) -> np.ndarray:
-    """Return points on every triangle of a binary STL file, at most `spacing` [m] apart."""
+def read_triangles(path) -> np.ndarray:
+    """Return the (T, 3, 3) corners of a binary STL file's triangles."""
     data = path.read_bytes()
     (count,) = struct.unpack("<I", data[80:84])
     record = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
-    corners = np.frombuffer(data, record, count, 84)["corners"].astype(float)
+    return np.frombuffer(data, record, count, 84)["corners"].astype(float)
+
+
+def sample_surface(triangles, spacing: float) -> np.ndarray:
+    """Return points on every one of (T, 3, 3) triangles, at most `spacing` [m] apart."""
     points = []
-    for a, b, c in corners:
+    for a, b, c in triangles:
         longest = max(np.linalg.norm(b - a), np.linalg.norm(c - a), np.linalg.norm(c - b))
         n = max(1, int(np.ceil(longest / spacing)))
         i, j = np.meshgrid(np.arange(n + 1), np.arange(n + 1))
