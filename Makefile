@@ -39,11 +39,11 @@ check: lint type test ## what a change has to pass
 docs: setup ## docs/benchmarks.md from the results files
 	@.venv/bin/python -m benchmarks.document
 
-bench-metaworld: setup # Meta-World is not among the packages of the suite
-	@.venv/bin/python -m pip install --disable-pip-version-check -q -r requirements/benchmarks.txt
-	@$(WITH_ENV) python -m benchmarks.metaworld $(ARGS)
-
+# these compare with packages that the suite does not need
+COMPARING := metaworld planning
 bench-%: setup
+	@$(if $(filter $*,$(COMPARING)),.venv/bin/python -m pip install \
+		--disable-pip-version-check -q -r requirements/benchmarks.txt)
 	@$(WITH_ENV) python -m benchmarks.$* $(ARGS)
 
 clean: ## remove what was built, not what was recorded or learned
