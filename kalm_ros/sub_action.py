@@ -17,8 +17,8 @@ from kalm_core.errors import BackendUnavailableError, CancelledError
 from kalm_core.progress import Progress
 from kalm_ros.conversions import error_from_ros
 
-POLL = 0.05
-"""How often to ask whether the caller wants to stop [s]."""
+POLL = 0.02
+"""How often to ask whether the caller wants to stop [s]; a cancelled arm waits for it."""
 
 SETTLE = 0.3
 """A server that was just discovered may not yet know where to answer [s]."""

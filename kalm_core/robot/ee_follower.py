@@ -9,7 +9,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation, RotationSpline
 
-from kalm_core.errors import GoalError, GripperEmptyError, RobotError
+from kalm_core.errors import GoalError, GripperBlockedError, GripperEmptyError, RobotError
 from kalm_core.robot.arm_state import ArmState
 from kalm_core.robot.client_limits import JOINT_LOWER, JOINT_UPPER
 from kalm_core.robot.gripper_driver import GripperDeadline, GripperDriver
@@ -22,6 +22,7 @@ from kalm_core.se3 import Array, make_pose, rotation_angle
 from kalm_core.trajectory import EndEffectorTrajectory
 
 _NEAR = 0.002  # [m], a settled tool
+_COMMANDED = 0.001  # [m], an opening that says "closed" and not how far
 _READING = 0.15  # [s], in which the hand's width is read again
 
 
@@ -92,6 +93,7 @@ class EePathFollower(PathFollower):
         ]
         self._waiting: GripperDeadline | None = None
         self._ended: float | None = None
+        self._before = gripper.width
         self._tracker: Any = None
 
     def start(self, robot: Any) -> None:
@@ -140,6 +142,7 @@ class EePathFollower(PathFollower):
             force = self._settings.gripper_force if switch.closing else 0.0
             opening = float(np.clip(switch.opening, 0.0, 0.08))
             self._waiting = self._gripper.deadline(robot_time)
+            self._before = self._gripper.width
             self._gripper.start(opening, self._settings.gripper_speed, force)
         elif not self._gripper.finished():
             self._waiting.check(robot_time)
@@ -147,7 +150,7 @@ class EePathFollower(PathFollower):
             return
         else:
             self._waiting, self._ended = None, None
-            self._demand_held(self._switches.pop(0)[1])
+            self._demand_reached(self._switches.pop(0)[1])
 
     def _has_read(self, robot_time: float) -> bool:
         """Return whether the width was read again since the hand ended its command."""
@@ -155,12 +158,29 @@ class EePathFollower(PathFollower):
             self._ended = robot_time
         return robot_time - self._ended > _READING
 
-    def _demand_held(self, switch: GripperSwitch) -> None:
-        """Raise `GripperEmptyError` where the demonstrations held something and we do not."""
+    def _demand_reached(self, switch: GripperSwitch) -> None:
+        """Judge where the fingers ended; learned commands say open or closed, not how wide.
+
+        Raises:
+            GripperEmptyError: fingers that closed on the way, to hold something, met nothing.
+            GripperBlockedError: the fingers stuck.
+        """
         s, width = self._settings, self._gripper.width
-        if switch.closing and switch.opening > 2 * s.gripper_empty and width < s.gripper_empty:
+        told = switch.opening > 2 * s.gripper_empty  # a measured width, not only a command
+        said = f"the fingers ended at {width * 1000:.1f} mm"
+        if told:
+            said += f" instead of about {switch.opening * 1000:.0f} mm"
+        holds = switch.closing and switch.pose > 0 and (told or switch.opening < _COMMANDED)
+        if holds and width < s.gripper_empty:
             raise GripperEmptyError(
-                f"the fingers closed to {width * 1000:.1f} mm, in the demonstrations to "
-                f"{switch.opening * 1000:.0f} mm: nothing is between them",
+                f"{said}: nothing is between them",
                 "open the hand, check that the object is where it was seen, then try again",
+            )
+        short = width - switch.opening if switch.closing else switch.opening - width
+        # at pose 0 they may close on what they hold already
+        moves = switch.pose > 0 or not switch.closing
+        stayed = moves and abs(width - self._before) < 0.5 * s.gripper_switch < short
+        if stayed or (short > s.gripper_blocked and (told or not switch.closing)):
+            raise GripperBlockedError(
+                f"{said}: something blocks them", "check the fingers and what is between them"
             )

@@ -16,6 +16,7 @@ from kalm_core.errors import (
     CancelledError,
     ConnectionLostError,
     GoalError,
+    GripperBlockedError,
     ReflexError,
     RobotError,
     TrackingError,
@@ -81,6 +82,15 @@ class FrankyArm:
             errors=errors,
         )
 
+    def _ready_state(self) -> ArmState:
+        """Read the state before a motion, which errors that nobody recovered would not allow."""
+        state = self.state()
+        left = [name for name in state.errors if not name.startswith("gripper")]
+        if left:
+            kind = ReflexError if any("reflex" in name for name in left) else RobotError
+            raise kind(f"the arm still has the error {', '.join(left)}", _RECOVER)
+        return state
+
     def follow_joint_path(
         self, path: JointPath, speed_scale: float = 1.0, progress: Progress = _NOBODY
     ) -> float:
@@ -103,7 +113,7 @@ class FrankyArm:
         """
         _check_scale(speed_scale)
         with self._motion():
-            now = self.state()
+            now = self._ready_state()
             follower = JointPathFollower(path, now.q, speed_scale, self.settings)
             return self._follow(follower, progress)
 
@@ -138,7 +148,7 @@ class FrankyArm:
         _check_scale(speed_scale)
         with self._motion():
             self._gripper.await_idle()
-            now = self.state()
+            now = self._ready_state()
             follower = EePathFollower(
                 trajectory, now, self._gripper, speed_scale, self.settings, posture
             )
@@ -162,7 +172,8 @@ class FrankyArm:
         Raises:
             GoalError: a value is out of range.
             BusyError: another motion runs.
-            RobotError: the hand failed, took too long, or `stop` was called.
+            GripperBlockedError: the fingers took too long, or ended elsewhere.
+            RobotError: the hand failed, or `stop` was called.
             CancelledError: `progress.should_stop` said so.
         """
         with self._motion():
@@ -181,7 +192,13 @@ class FrankyArm:
             finally:
                 self._gripper.abort()
         time.sleep(0.15)  # one more reading of the width
-        return self._gripper.width
+        reached = self._gripper.width
+        if force <= 0.0 and abs(reached - width) > self.settings.gripper_blocked:
+            raise GripperBlockedError(
+                f"the fingers ended at {reached * 1000:.1f} mm instead of {width * 1000:.0f} mm",
+                "check the fingers and what is between them",
+            )
+        return reached
 
     def stop(self) -> None:
         """Stop arm and hand, from any thread; a running motion raises `RobotError`.
@@ -206,17 +223,18 @@ class FrankyArm:
         """
         try:
             robot = self._connected()
-            cleared = bool(robot.recover_from_errors())
+            robot.recover_from_errors()
             if self._gripper.stuck:
                 self._gripper.close()
                 self._gripper = GripperDriver(connect_gripper(self.settings), self.settings)
-            errors = self.state().errors
+            end = time.monotonic() + self.settings.answer_timeout
+            while (errors := self.state().errors) and time.monotonic() < end:
+                time.sleep(0.02)  # the state that says so is still on its way
         except FRANKY_ERRORS as error:
             raise RobotError(f"recovery failed: {error}", "check the arm in Desk") from error
-        if not cleared or errors:
+        if errors:
             raise RobotError(
-                f"errors remain after recovery: {', '.join(errors) or 'unknown'}",
-                "check the arm in Desk",
+                f"errors remain after recovery: {', '.join(errors)}", "check the arm in Desk"
             )
 
     def close(self) -> None:
@@ -313,7 +331,11 @@ class FrankyArm:
             if self._halting or not robot.is_in_control:
                 return
             self._halting = True
-            robot.move(franky.TorqueStopMotion(), asynchronous=True)
+            stop = franky.TorqueStopMotion(
+                damping=np.array(self.settings.stop_damping),
+                ramp_duration=self.settings.stop_ramp,
+            )
+            robot.move(stop, asynchronous=True)
 
     def _await_rest(self) -> None:
         """Wait until no motion controls the arm; stop it abruptly if that takes too long."""

@@ -13,6 +13,8 @@ _Torque = Annotated[float, Field(ge=0.0, le=5.0)]
 _SevenStiffness = tuple[
     _Stiffness, _Stiffness, _Stiffness, _Stiffness, _Stiffness, _Stiffness, _Stiffness
 ]
+_Damping = Annotated[float, Field(ge=1.0, le=100.0)]
+_SevenDampings = tuple[_Damping, _Damping, _Damping, _Damping, _Damping, _Damping, _Damping]
 _SevenTorques = tuple[_Torque, _Torque, _Torque, _Torque, _Torque, _Torque, _Torque]
 
 SIMULATED_FRICTION = (1.1, 1.1, 1.1, 1.1, 0.7, 0.4, 0.2)
@@ -58,6 +60,15 @@ class RobotSettings(Settings):
     )
     settle_time: float = Field(
         1.0, ge=0.0, le=5.0, description="longest wait at the end for the error to fade [s, robot]"
+    )
+
+    stop_damping: _SevenDampings = Field(
+        (50.0, 50.0, 50.0, 50.0, 15.0, 10.0, 5.0),
+        description="damping with which a stop brings the arm to rest, joints 1 to 7 [Nms/rad]; "
+        "with more of it the bound of 1000 Nm/s makes the arm swing back",
+    )
+    stop_ramp: float = Field(
+        0.02, ge=0.01, le=0.5, description="time in which a stop passes over to damping [s]"
     )
 
     joint_stiffness: _SevenStiffness = Field(
@@ -144,8 +155,14 @@ class RobotSettings(Settings):
         0.004,
         ge=0.0,
         le=0.02,
-        description="fingers that close below this hold nothing, where the demonstrations held "
-        "something at least twice as wide [m]",
+        description="fingers that close below this on their way hold nothing [m]; 0 for skills "
+        "that close them on nothing or on paper",
+    )
+    gripper_blocked: float = Field(
+        0.025,
+        ge=0.005,
+        le=0.08,
+        description="fingers that end this far from the opening that they were told are stuck [m]",
     )
     gripper_timeout: float = Field(
         6.0, ge=1.0, le=60.0, description="longest motion of the fingers [s, robot]"

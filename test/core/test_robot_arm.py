@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from kalm_core.errors import BusyError, CancelledError, GoalError, RobotError
+from kalm_core.errors import (
+    BusyError,
+    CancelledError,
+    GoalError,
+    GripperEmptyError,
+    RobotError,
+)
 from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
 from kalm_core.robot.joint_line import joint_line
@@ -214,7 +220,18 @@ def test_the_gripper_opens_closes_and_refuses_what_it_cannot_do(arm):
     assert arm.move_gripper(0.04, 0.0, 0.0) == pytest.approx(0.04, abs=0.003)
 
 
-def test_the_arm_waits_where_the_path_closes_the_hand(arm):
+def test_fingers_that_close_on_nothing_end_the_path(arm):
+    arm.move_gripper(0.06, 0.0, 0.0)
+    trajectory = reach(arm, 0.06, duration=1.0)
+    trajectory.gripper[24:] = 0.0
+    with pytest.raises(GripperEmptyError, match=r"nothing is between them"):
+        arm.follow_ee_path(trajectory)
+    assert time_until_still(arm, arm.state().time) < 0.3
+
+
+def test_the_arm_waits_where_the_path_closes_the_hand(arm, monkeypatch):
+    # on nothing here, and on purpose
+    monkeypatch.setattr(arm, "settings", arm.settings.model_copy(update={"gripper_empty": 0.0}))
     arm.move_gripper(0.06, 0.0, 0.0)
     trajectory = reach(arm, 0.06, duration=2.0)
     trajectory.gripper[24:] = 0.0
