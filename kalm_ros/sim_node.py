@@ -75,7 +75,13 @@ class SimNodeSettings(Settings):
 
 
 class SimNode(Node):
-    """Runs the laboratory in this process."""
+    """Runs the laboratory in this process.
+
+    Attributes:
+        laboratory_kind: what is run; a benchmark puts one in its place that can fail.
+    """
+
+    laboratory_kind: type[Laboratory] = Laboratory
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -91,7 +97,7 @@ class SimNode(Node):
         self._handles = self.create_publisher(PoseArray, f"{truth}/handle_poses", STATES)
         self._progress = self.create_publisher(Float64, f"{truth}/progress", STATES)
         self._seed = self.create_publisher(UInt32, f"{truth}/scene_seed", LATCHED)
-        self._laboratory = Laboratory(
+        self._laboratory = self.laboratory_kind(
             draw_scene(settings.seed, settings.empty, settings.task, settings.instances),
             settings.host,
             settings.realtime,
