@@ -242,9 +242,17 @@ class FaultRuns:
         self._bench.trigger("robot/recover")
 
     def next_scene(self) -> None:
-        """Put the next scene before the arm."""
-        self._scene += 1
-        self._bench.begin(self._seeds[self._scene % len(self._seeds)])
+        """Put the next scene before the arm; the laboratory refuses while the arm still swings."""
+        for attempt in range(3):
+            self._scene += 1
+            try:
+                self._bench.begin(self._seeds[self._scene % len(self._seeds)])
+                return
+            except KalmError as error:
+                self._say(f"  the scene: {error}")
+                if attempt == 2:
+                    raise
+                time.sleep(2.0)
 
     def kept(self) -> dict[str, Any]:
         """Return what was counted, to go on with it in another run."""
