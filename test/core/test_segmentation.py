@@ -252,8 +252,8 @@ def test_fingers_that_never_close_are_no_error():
 
 def test_the_radius_of_a_held_tool_counts_from_its_closest_approach():
     """A cup over a bowl: the hand stays 18 cm above the keypoints all the time."""
-    above = HANDLE + [0.0, 0.0, 0.18]
-    stops = [above - [0.3, 0.0, 0.0], above, above + [0.0, 0.06, 0.0]]
+    above = HANDLE + np.array([0.0, 0.0, 0.18])
+    stops = [above - [0.3, 0.0, 0.0], above, above + np.array([0.0, 0.06, 0.0])]
     positions, _ = move(stops, closes=None)
     held = demonstration(positions, np.full(len(positions), 0.05))
     execution = execution_part(held, keypoints())
