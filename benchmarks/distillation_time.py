@@ -1,8 +1,8 @@
 """How long a distillation from ten bags takes with the embedded default, and what dominates.
 
-The bags are recorded from synthetic demonstrations with the suite's own writer. Since the load of
-a machine changes, each time is also told in processor seconds and as a multiple of a fixed
-computation done in the same run.
+The bags are those of a folder, say of a demo, or recorded from synthetic demonstrations with the
+suite's own writer. Since the load of a machine changes, each time is also told in processor seconds
+and as a multiple of a fixed computation done in the same run.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.results import Row
 from benchmarks.verification_lesson import make_lesson
 from kalm_core.bags import BagWriter, read_demonstration
+from kalm_core.bags.folder import find_bags
 from kalm_core.bags.message_types import message_types
 from kalm_core.bags.topics import (
     ARM_JOINTS,
@@ -98,13 +99,22 @@ class _TimedExaminer(Examiner):
             return super().examine(region, mask, rank, min_span)
 
 
-def distillation_time(task: str) -> list[Row]:
-    """Distil from ten bags of a task and return the rows."""
+def distillation_time(task: str, recorded: Path | None = None) -> list[Row]:
+    """Distil from ten bags and return the rows.
+
+    Args:
+        task: that the bags show, or that is drawn.
+        recorded: folder of the bags; None records synthetic demonstrations of the task.
+    """
     settings, stages = DistillationSettings(), Stages()
     hand_eye = HandEyeSettings().T_ee_cam
     with tempfile.TemporaryDirectory() as folder:
-        lesson = make_lesson(task, 0, IMAGES)
-        bags = [write_bag(Path(folder) / item.name, item) for item in lesson.demonstrations]
+        if recorded is None:
+            lesson = make_lesson(task, 0, IMAGES)
+            for item in lesson.demonstrations:
+                write_bag(Path(folder) / item.name, item)
+        bags = find_bags(recorded or Path(folder))
+        size = sum(file.stat().st_size for bag in bags for file in bag.rglob("*")) / 2**20
         unit = yardstick()
         wall, processor = time.perf_counter(), time.process_time()
         with stages("reading the bags"):
@@ -120,7 +130,7 @@ def distillation_time(task: str) -> list[Row]:
     parts = ", ".join(f"{name} {value:.1f} s" for name, value in stages.processor.items())
     threads = os.environ.get("OMP_NUM_THREADS", "all")
     note = (
-        f"{task}, embedded default, {len(bags)} bags of {IMAGES} images, "
+        f"{task}, embedded default, {len(bags)} bags of {size:.0f} MiB together, "
         f"{len(result.attempts)} masks tried; threads {threads}; load of the machine "
         f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )

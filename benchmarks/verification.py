@@ -19,6 +19,7 @@ It goes on where it was interrupted: what is done lies in `out/verification`.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -76,6 +77,10 @@ def main(
     sets: Annotated[int, typer.Option(min=1, help="sets of ten demonstrations per task")] = 2,
     skills: Annotated[int, typer.Option(min=1, max=SKILLS, help="skills per set and rate")] = 10,
     tasks: Annotated[str, typer.Option(help="of the laboratory, with commas")] = ",".join(TASKS),
+    bags: Annotated[
+        Path | None,
+        typer.Option(help=f"ten of the task {TIMED} to time a distillation; none draws some"),
+    ] = None,
 ) -> None:
     """Measure, and write benchmarks/results/verification.json."""
     names = tasks.split(",")
@@ -96,7 +101,7 @@ def main(
     for percent in RATES:
         for row in rows_of(trials, percent, note):
             results.add(row)
-    for row in distillation_time(TIMED):
+    for row in distillation_time(TIMED, bags):
         results.add(row)
     for row in results.rows:
         console.print(f"{row.id}: {row.value} {row.unit} (n = {row.n}) {row.note}", markup=False)
