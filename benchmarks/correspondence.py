@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -255,17 +256,21 @@ def _view(
     return make_view(frame, extractors, valid_pixels(frame, settings.stride, settings.max_range))
 
 
-def resumed(task: str, images: int, absent: int) -> Counts:
-    """Return the counts of a task from out/correspondence, or measure and keep them."""
+def resumed(task: str, images: int, absent: int) -> tuple[Counts, float]:
+    """Return the counts of a task and the seconds they took: from out/correspondence, or now."""
     path = FOLDER / f"{task}_{images}_{absent}{'_dino' if os.environ.get(DINO) else ''}.json"
     if path.exists():
-        return {key: Count(**item) for key, item in json.loads(path.read_text()).items()}
+        kept = json.loads(path.read_text())
+        return {key: Count(**item) for key, item in kept["counts"].items()}, kept["seconds"]
+    started = time.monotonic()
     counts = measure(task, images, absent)
+    seconds = time.monotonic() - started
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({key: asdict(item) for key, item in counts.items()}, indent=1))
+    kept = {"seconds": seconds, "counts": {key: asdict(item) for key, item in counts.items()}}
+    temporary.write_text(json.dumps(kept, indent=1))
     temporary.replace(path)
-    return counts
+    return counts, seconds
 
 
 def rows_of(tasks: dict[str, Counts]) -> list[Row]:
@@ -367,7 +372,8 @@ def main(
     full = set(names) == set(TASKS) and images * DEMONSTRATIONS >= 200 and absent >= ABSENT
     results = Results("correspondence", "make bench-correspondence", full=full)
     measured = {task: resumed(task, images, absent) for task in names}
-    for row in rows_of(measured):
+    results.started = time.monotonic() - sum(seconds for _, seconds in measured.values())
+    for row in rows_of({task: counts for task, (counts, _) in measured.items()}):
         results.add(row)
         if row.value is not None:
             console.print(f"{row.id}: {row.value:.3f} (n = {row.n})")
