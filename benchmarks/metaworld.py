@@ -21,17 +21,23 @@ from benchmarks.results import Results, Row, share
 from kalm_sim.metaworld.tasks import TASKS
 
 _PAPER = (0.770, 0.923, 0.797, 0.973, 0.617)  # table I, in the order of TASKS
-_FULL_EPISODES, _FULL_SEEDS = 30, 1
+_FULL_EPISODES, _FULL_SEEDS = 20, 1
+
+_UNDETECTED = (
+    "not measured: the suite's own proposal, verification and detection do not run in Meta-World's "
+    "rendered images yet"
+)
 
 console = Console()
 
 
-def main(
+def main(  # noqa: PLR0917 - options of a command
     settings: Annotated[str, typer.Option(help="names, comma-separated")] = ",".join(SETTINGS),
     tasks: Annotated[str, typer.Option(help="names, comma-separated")] = ",".join(TASKS),
     seeds: Annotated[int, typer.Option(min=1)] = _FULL_SEEDS,
     episodes: Annotated[int, typer.Option(min=1, help="per piece")] = _FULL_EPISODES,
     folder: Annotated[Path, typer.Option(help="of the finished pieces")] = Path("out/metaworld"),
+    finished: Annotated[bool, typer.Option(help="run nothing, take what is finished")] = False,
 ) -> None:
     """Run the pieces that are missing and write the results."""
     chosen_settings, chosen_tasks = settings.split(","), tasks.split(",")
@@ -39,8 +45,11 @@ def main(
     for seed in range(seeds):
         for task in chosen_tasks:
             for setting in chosen_settings:
-                piece = _piece(folder, setting, task, seed, episodes)
-                pieces.setdefault((setting, task), []).append(piece)
+                known = pieces.setdefault((setting, task), [])
+                piece = _piece(folder, setting, task, seed, episodes, not finished)
+                if piece is None:
+                    continue
+                known.append(piece)
                 console.print(_line(setting, task, seed, piece), highlight=False)
     full = (
         set(chosen_settings) == set(SETTINGS)
@@ -52,17 +61,28 @@ def main(
     for setting in chosen_settings:
         for policy in (OURS, *BASELINES):
             _add_rows(results, setting, policy, {t: pieces[setting, t] for t in chosen_tasks})
+    for task in (*chosen_tasks, "mean", "min"):
+        results.add(Row(f"metaworld/detected/{task}", None, "share", 0, note=_UNDETECTED))
     written = results.write()
     console.print(f"written: {written}")
-    if full:
+    if full and not finished:
         console.print(f"drawn: {draw(json.loads(written.read_text()))}")
 
 
-def _piece(folder: Path, setting: str, task: str, seed: int, episodes: int) -> Piece:
-    """Return a piece from its file, or run it and write the file."""
+def _piece(  # noqa: PLR0917 - a piece has four coordinates
+    folder: Path, setting: str, task: str, seed: int, episodes: int, run: bool
+) -> Piece | None:
+    """Return a piece from its file, or run it and write the file.
+
+    When it may not be run, any number of episodes will do; None when there is no file at all.
+    """
     path = folder / f"{setting}_{task}_{seed}_{episodes}.json"
     if path.exists():
         return Piece(**json.loads(path.read_text()))
+    if not run:
+        others = folder.glob(f"{setting}_{task}_{seed}_*.json")
+        known = [Piece(**json.loads(other.read_text())) for other in others]
+        return max(known, key=lambda piece: len(piece.end[OURS]), default=None)
     piece = run_piece(SETTINGS[setting], task, seed, episodes)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
@@ -94,9 +114,20 @@ def _add_rows(results: Results, setting: str, policy: str, by_task: dict[str, li
             results.add(row)
             values.append(row.value or 0.0)
             successes += sum(done)
-        # All tasks have the same number of episodes, so the mean over them is that of all episodes.
-        count = sum(len(p.end[policy]) for pieces in by_task.values() for p in pieces)
-        results.add(share(f"{name}/mean{ending}", successes, count, "mean over the tasks"))
+        if not all(by_task.values()):
+            for kind in ("mean", "min"):
+                why = "not all tasks were run"
+                results.add(Row(f"{name}/{kind}{ending}", None, "share", 0, note=why))
+            continue
+        counts = {sum(len(p.end[policy]) for p in pieces) for pieces in by_task.values()}
+        if len(counts) == 1:  # then the mean over the tasks is that of all episodes
+            count = counts.pop() * len(by_task)
+            results.add(share(f"{name}/mean{ending}", successes, count, "mean over the tasks"))
+        else:
+            why = "mean over the tasks, which had different numbers of episodes"
+            mean = sum(values) / len(values)
+            results.add(Row(f"{name}/mean{ending}", mean, "share", min(counts), note=why))
+            count = min(counts)
         results.add(Row(f"{name}/min{ending}", min(values), "share", count, note="worst task"))
 
 

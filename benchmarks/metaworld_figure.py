@@ -7,11 +7,12 @@ draws it again from the results file.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.metaworld_piece import OURS, SETTINGS
 from benchmarks.results import RESULTS_FOLDER
@@ -68,8 +69,8 @@ def _draw_counts(ax: Axes, rows: Mapping[str, Any], ending: str) -> None:
     counts = sorted(by_count)
     for color, policy in zip(_COLORS, _LABELS, strict=True):
         shown = [rows[_id(policy, by_count[count], ending)] for count in counts]
-        ax.plot(counts, [row["value"] for row in shown], "o-", color=color, markersize=3)
-        low, high = ([row[name] for row in shown] for name in ("low", "high"))
+        ax.plot(counts, _column(shown, "value"), "o-", color=color, markersize=3)
+        low, high = _column(shown, "low"), _column(shown, "high")
         ax.fill_between(counts, low, high, color=color, alpha=0.15, linewidth=0)
     ax.set(xlabel="demonstrations", xscale="log", xticks=counts)
     ax.set_xticks(counts, [str(count) for count in counts])
@@ -83,12 +84,17 @@ def _draw_settings(ax: Axes, rows: Mapping[str, Any]) -> None:
         x = np.arange(len(_HARDER)) + step * i
         ever = [rows[_id(policy, name, "")] for name in _HARDER]
         end = [rows[_id(policy, name, "/end")] for name in _HARDER]
-        ax.bar(x, [row["value"] for row in ever], 0.9 * step, color=color, alpha=0.35)
-        ax.bar(x, [row["value"] for row in end], 0.9 * step, color=color, label=label)
-        for at, row in zip(x, ever, strict=True):
-            ax.plot([at, at], [row["low"], row["high"]], color="0.3", linewidth=0.8)
+        ax.bar(x, _column(ever, "value"), 0.9 * step, color=color, alpha=0.35)
+        ax.bar(x, _column(end, "value"), 0.9 * step, color=color, label=label)
+        for at, low, high in zip(x, _column(ever, "low"), _column(ever, "high"), strict=True):
+            ax.plot([at, at], [low, high], color="0.3", linewidth=0.8)
     ax.set_xticks(np.arange(len(_HARDER)) + 0.4, ("oracle", "2 of 8 displaced", "other shapes"))
     ax.set(title="ten demonstrations; pale: at any time")
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:
+    """Return one field of the rows, NaN where nothing was measured."""
+    return np.array([row[name] for row in rows], dtype=np.float64)
 
 
 def _id(policy: str, setting: str, ending: str) -> str:

@@ -16,6 +16,7 @@ def test_every_policy_is_drawn(tmp_path):
             for ending in ("", "/end"):
                 row = {"id": f"metaworld/{infix}{name}/mean{ending}", "value": 0.8, "n": 50}
                 rows.append(row | {"low": 0.7, "high": 0.9})
+    rows[3] |= {"value": None, "low": None, "high": None}  # not measured
     path = draw({"rows": rows}, tmp_path / "figure.png")
     assert path.read_bytes()[:4] == b"\x89PNG"
     assert set(_LABELS) == {OURS, *BASELINES}
