@@ -16,7 +16,9 @@ import numpy as np
 from benchmarks.execution_graph import NEW_SCENES, Bench, Reached, load_note
 from benchmarks.results import Row
 from kalm_core.errors import KalmError, Outcome
-from kalm_sim.laboratory import STILL_SPEED
+
+FAST = 0.5
+"""What an approach reaches at full speed scale [rad/s, fastest joint]."""
 
 Sample = tuple[float, float, float]
 """From the cancel to standstill [s, wall], [s, simulated], and the speed at the cancel [rad/s]."""
@@ -39,27 +41,21 @@ def cancelled(bench: Bench, handle: Any) -> Sample | None:
 
 
 def cancel_skill(bench: Bench, fraction: float) -> Sample | None:
-    """Cancel the skill when the approach is done by a fraction."""
+    """Cancel the skill once its approach is faster than a share of `FAST`."""
     bench.look()
-    began: list[float] = []
 
     def moving(feedback: Any) -> bool:
-        if feedback.phase != "execute":
-            return False
-        fast = bool(bench.speeds) and bench.speeds[-1][2] > STILL_SPEED
-        if fast and not began:
-            began.append(time.time())
-        return fast and time.time() - began[0] > fraction
+        return feedback.phase == "execute" and bench.speeds[-1][2] > fraction * FAST
 
     reached = Reached(moving)
     handle = bench.start(hear=reached)
     if not reached.event.wait(60.0):
-        raise KalmError(f"the arm never moved: {bench.end(handle).message}")
+        raise KalmError(f"the arm was never as fast as that: {bench.end(handle).message}")
     return cancelled(bench, handle)
 
 
 def cancel_motion(bench: Bench, seconds: float) -> Sample | None:
-    """Cancel a free motion of the base's joint after some time."""
+    """Cancel a free motion of the base's joint half a second and more after it was asked for."""
     target = bench.joints()
     target[0] += 1.2 if target[0] < 0.0 else -1.2
     target[3] += 0.3 if target[3] < -1.6 else -0.3
@@ -79,7 +75,7 @@ def measure(bench: Bench, count: int, say: Any) -> list[Row]:
             try:
                 if name == "robot/" and number == 0:
                     bench.operator.go_ready()
-                sample = cancel(bench, 0.1 + 0.6 * number / count)
+                sample = cancel(bench, 0.3 + 0.6 * number / count)
             except KalmError as error:
                 say(f"cancel: {error}")
                 if not name:
