@@ -132,7 +132,7 @@ def _add_rows(results: Results, setting: str, policy: str, by_task: dict[str, li
 
 
 def _note(policy: str, task: str, pieces: list[Piece]) -> str:
-    if policy != OURS:
+    if policy != OURS or not pieces:
         return ""
     paper = dict(zip(TASKS, _PAPER, strict=True))[task]
     taken = ", ".join(piece.chosen for piece in pieces)
