@@ -20,6 +20,9 @@ from kalm_core.errors import KalmError, Outcome
 FAST = 0.5
 """What an approach reaches at full speed scale [rad/s, fastest joint]."""
 
+FREE_PACE = 1.0
+"""Of the joint of the base in a free motion [rad/s]."""
+
 Sample = tuple[float, float, float]
 """From the cancel to standstill [s, wall], [s, simulated], and the speed at the cancel [rad/s]."""
 
@@ -54,13 +57,15 @@ def cancel_skill(bench: Bench, fraction: float) -> Sample | None:
     return cancelled(bench, handle)
 
 
-def cancel_motion(bench: Bench, seconds: float) -> Sample | None:
-    """Cancel a free motion of the base's joint half a second and more after it was asked for."""
+def cancel_motion(bench: Bench, fraction: float) -> Sample | None:
+    """Cancel a free motion of the base's joint once it is faster than a share of its pace."""
     target = bench.joints()
     target[0] += 1.2 if target[0] < 0.0 else -1.2
     target[3] += 0.3 if target[3] < -1.6 else -0.3
-    handle = bench.move(target)
-    time.sleep(0.5 + seconds)
+    handle = bench.move(target, FREE_PACE)
+    end = time.monotonic() + 20.0
+    while bench.speeds[-1][2] < fraction * FREE_PACE and time.monotonic() < end:
+        time.sleep(0.005)
     return cancelled(bench, handle)
 
 
