@@ -174,7 +174,7 @@ def edit_skill(
 
     Raises:
         GoalError, BundleError: see `edit_keypoints`; the former skill is kept.
-        DemonstrationError: fewer than three demonstrations can teach, or a bag is not the one
+        DemonstrationError: too few demonstrations can teach, or a bag is not the one
             that the skill was learned from.
     """
     skill = load_skill(folder)
