@@ -60,14 +60,15 @@ def test_a_topic_that_fell_silent_is_named_with_its_age(world):
         buffer.fresh(Progress())
 
 
-def test_a_moving_arm_is_refused_until_it_rests(world):
+def test_a_moving_arm_is_refused_until_it_rests(world, graph):
     stand_in, buffer = world
+    patient = FrameBuffer(graph.make("patient"), FrameSettings(timeout=20.0), HandEyeSettings())
     stand_in.speed = 0.2
     time.sleep(0.3)
     with pytest.raises(NoImageError, match="not still"):
         buffer.fresh(Progress())
     threading.Timer(0.5, lambda: setattr(stand_in, "speed", 0.0)).start()
-    frame = buffer.fresh(Progress())
+    frame = patient.fresh(Progress())
     time.sleep(0.1)
     T_base_ee = frame.T_base_cam @ invert_pose(HandEyeSettings().T_ee_cam)
     assert T_base_ee[0, 3] == pytest.approx(stand_in._x, abs=0.002)

@@ -88,12 +88,12 @@ class Bench:
             self.action.send_goal_async(
                 goal, feedback_callback=lambda m: self.said.append(m.feedback.phase)
             ),
-            10.0,
+            60.0,
             "start",
         )
 
     def end(self, handle):
-        answer = GraphClient.wait(handle.get_result_async(), 20.0, "result")
+        answer = GraphClient.wait(handle.get_result_async(), 60.0, "result")
         return answer.status, Outcome(answer.result.outcome.code), answer.result
 
     def run(self, *args, **fields):
@@ -165,8 +165,8 @@ def test_a_cancel_reaches_the_phase_and_the_next_goal_works(bench, phase):
     place = bench.places[phase]
     place.release.clear()
     handle = bench.start()
-    assert place.entered.wait(10.0)
-    GraphClient.wait(handle.cancel_goal_async(), 10.0, "cancel")
+    assert place.entered.wait(60.0)
+    GraphClient.wait(handle.cancel_goal_async(), 60.0, "cancel")
     status, outcome, result = bench.end(handle)
     assert (status, outcome) == (CANCELED, Outcome.CANCELLED)
     assert place.stopped.is_set()
@@ -214,7 +214,7 @@ def test_a_phase_that_ends_without_an_outcome_is_not_taken_for_success(graph, tm
 def test_a_goal_while_another_runs_is_refused_and_does_not_disturb_it(bench):
     bench.places["plan"].release.clear()
     first = bench.start()
-    assert bench.places["plan"].entered.wait(10.0)
+    assert bench.places["plan"].entered.wait(60.0)
     assert bench.run()[:2] == (ABORTED, Outcome.BUSY)
     bench.places["plan"].release.set()
     assert bench.end(first)[:2] == (SUCCEEDED, Outcome.SUCCEEDED)
