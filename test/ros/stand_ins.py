@@ -21,7 +21,7 @@ INTRINSICS = Intrinsics(32, 24, 30.0, 31.0, 15.5, 11.5)
 def await_server(client) -> None:
     """Wait until an action's server is there and knows where to answer."""
     assert client.wait_for_server(timeout_sec=20.0)
-    time.sleep(SETTLE)
+    time.sleep(3 * SETTLE)  # an answer to a client that the server does not know yet is lost
 
 
 class StandIn:
