@@ -119,7 +119,7 @@ class MoveItFreeMotion:
             (q_goal, self._component.set_goal_state),
         ):
             state = RobotState(self._moveit.get_robot_model())
-            # not set_joint_group_positions, which can crash (moveit2 issue 3718)
+            # not set_joint_group_positions, which can crash in moveit_py
             state.joint_positions = {
                 **dict(zip(fr3_limits.JOINT_NAMES, map(float, q), strict=True)),
                 **dict.fromkeys(_FINGERS, gripper / 2),
