@@ -29,6 +29,7 @@ os.environ["ROS_DOMAIN_ID"] = str(free_domain())
 rclpy = pytest.importorskip("rclpy", reason="run `. tools/env.sh` first")
 pytest.importorskip("kalm_interfaces", reason="run `make setup` and `. tools/env.sh` first")
 
+from rclpy.action import ActionClient  # noqa: E402
 from rclpy.executors import MultiThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 
@@ -65,6 +66,17 @@ class Graph:
                 automatically_declare_parameters_from_overrides=True,
             )
         )
+
+    def action_client(self, kind: type, name: str) -> ActionClient:
+        """A client of an action, on a node of its own.
+
+        rclpy shows the executor a client before it is complete, which ends an executor that spins;
+        so the client is made first and its node is added afterwards.
+        """
+        node = Node("client", context=self.context)
+        client = ActionClient(node, kind, name)
+        self.add(node)
+        return client
 
     def close(self) -> None:
         self.executor.shutdown(timeout_sec=5.0)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import threading
 
 import pytest
-from rclpy.action import ActionClient
 from stand_ins import await_server
 
 from kalm_core.errors import GoalError, NoImageError, Outcome
@@ -55,7 +54,7 @@ class Bench:
             self.worker,
             lambda stage, fraction, text: PredictTrajectories.Feedback(progress=fraction),
         )
-        self.client = ActionClient(graph.make("client"), PredictTrajectories, "work")
+        self.client = graph.action_client(PredictTrajectories, "work")
         await_server(self.client)
 
     def send(self, samples):

@@ -5,7 +5,6 @@ import time
 import numpy as np
 import pytest
 import rclpy
-from rclpy.action import ActionClient
 from stand_ins import StandIn, await_server
 from std_srvs.srv import Trigger
 
@@ -29,9 +28,8 @@ class Bench:
                 parameter_overrides=[rclpy.Parameter(k, value=v) for k, v in parameters.items()],
             )
         )
-        client = graph.make("client")
-        self.action = ActionClient(client, RecordDemonstration, "kalm/record_demonstration")
-        self.service = client.create_client(Trigger, "kalm/finish_recording")
+        self.action = graph.action_client(RecordDemonstration, "kalm/record_demonstration")
+        self.service = graph.make("finisher").create_client(Trigger, "kalm/finish_recording")
         assert self.service.wait_for_service(timeout_sec=10.0)
         await_server(self.action)
         self.messages = 0

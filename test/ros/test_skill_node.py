@@ -78,7 +78,7 @@ class Bench:
                 parameter_overrides=[rclpy.Parameter(k, value=v) for k, v in parameters.items()],
             )
         )
-        self.action = ActionClient(graph.make("client"), ExecuteSkill, "execute_skill")
+        self.action = graph.action_client(ExecuteSkill, "execute_skill")
         self.said: list[str] = []
         await_server(self.action)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import rclpy
 from geometry_msgs.msg import Point
-from rclpy.action import ActionClient
 from stand_ins import await_server
 
 from kalm_core.errors import BackendUnavailableError, Outcome
@@ -20,7 +19,7 @@ ABORTED = 6
 
 def run(graph, kind, name, goal):
     """Status, outcome and result of one goal."""
-    client = ActionClient(graph.make("client"), kind, name)
+    client = graph.action_client(kind, name)
     await_server(client)
     handle = GraphClient.wait(client.send_goal_async(goal), 10.0, "send")
     answer = GraphClient.wait(handle.get_result_async(), 30.0, "result")
