@@ -19,6 +19,9 @@ from kalm_sim.tasks.registry import TASKS
 
 ROBOT = "robot0_"
 
+NEARBY = 0.01
+"""Up to this distance [m] a scene can tell that things are near each other."""
+
 
 class StateAddresses:
     """Where arm, fingers and the object's joints are in the state of a compiled scene.
@@ -62,6 +65,7 @@ class PosedScene:
     def __init__(self, scene: SceneParameters, T_ee_cam: Array | None = None) -> None:
         self.scene = scene
         self.model = compile_scene(scene, T_ee_cam)
+        self.model.geom_margin[:] = NEARBY
         self.data: Any = mujoco.MjData(self.model)
         self._at = StateAddresses(self.model, scene.task)
         self._hand = self.model.body(f"{ROBOT}hand").id
@@ -103,15 +107,20 @@ class PosedScene:
         )
         return hand @ T_hand_ee
 
-    def touching(self) -> list[tuple[str, str]]:
-        """Return the pairs of bodies of which at least one is the robot's and that touch."""
-        return robot_contacts(self.model, self.data)
+    def touching(self, within: float = 0.0) -> list[tuple[str, str]]:
+        """Return the pairs of bodies, at least one the robot's, that touch.
+
+        Args:
+            within: how far apart [m] counts as touching, at most `NEARBY`.
+        """
+        return robot_contacts(self.model, self.data, depth=-within)
 
 
 def robot_contacts(model: Any, data: Any, depth: float = 0.0) -> list[tuple[str, str]]:
     """Return the pairs of bodies, at least one the robot's, that overlap by `depth` [m] or more.
 
-    The cup in the hand counts as the robot's; the balls in it are left out.
+    A negative depth is a distance, as far as the model's margins let MuJoCo look. The cup in the
+    hand counts as the robot's; the balls in it are left out.
     """
     pairs = set()
     for contact in data.contact[: data.ncon]:

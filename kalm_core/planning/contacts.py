@@ -13,7 +13,8 @@ import numpy as np
 from scipy.spatial import ConvexHull
 
 from kalm_core.planning.obstacles import Obstacles
-from kalm_core.planning.robot_body import CAMERA_LINK, corners
+from kalm_core.planning.robot_body import CAMERA_LINK
+from kalm_core.planning.solids import corners
 from kalm_core.se3 import Array
 
 FINGERS = ("fr3_leftfinger", "fr3_rightfinger")

@@ -13,8 +13,9 @@ from kalm_core.planning.obstacles import (
     obstacles_from_points,
     voxelize,
 )
-from kalm_core.planning.robot_body import GROWTH, CameraBodySettings, body_urdf
+from kalm_core.planning.robot_body import CameraBodySettings, body_urdf
 from kalm_core.planning.robot_model import RobotModel
+from kalm_core.planning.solids import GROWTH
 
 VOXEL = 0.02
 
@@ -83,7 +84,9 @@ def test_fingers_are_where_the_gripper_is(model: RobotModel, scene: CollisionSce
     assert scene.free(READY)
     scene.set_gripper(0.08)
     assert not scene.free(READY)
-    assert "finger, obstacle at (0.31, " in scene.explain(READY)
+    contact = scene.contact(READY)
+    assert contact is not None and "finger" in contact.link and contact.other == "obstacle"
+    assert np.abs(contact.point - beside).max() <= 0.01
 
 
 def test_the_camera_is_part_of_the_hand(model: RobotModel, scene: CollisionScene) -> None:
@@ -150,6 +153,18 @@ def test_a_solid_holds_all_of_its_link_with_room_to_spare(
         outside *= 0.999 * GROWTH / np.linalg.norm(outside, axis=1, keepdims=True)
         # the filter takes what is within a padding; without one it is the solid itself
         assert scene.robot_points(points + outside, q, 1e-4).all()
+
+
+@pytest.mark.parametrize(
+    "folded", [(0.0, -1.1, -1.2, -1.4, -2.0, 0.6, -0.4), (-2.4, -1.1, 0.9, -2.4, -0.7, 0.6, 2.4)]
+)
+def test_the_wrist_may_fold_into_the_hollow_of_the_long_link(
+    scene: CollisionScene, folded: tuple[float, ...]
+) -> None:
+    """One hull around the link before the wrist would touch link 7 and the hand here."""
+    q = np.array(folded)
+    assert scene.free(q)
+    assert scene.contact(q) is None
 
 
 def test_what_a_link_has_swallowed_is_touched(model: RobotModel, scene: CollisionScene) -> None:
