@@ -84,10 +84,7 @@ def facing_directions(
     if not good.any():
         return directions, share
     flat, normal = flat[good], normal[good]
-    cells, first, label = np.unique(
-        np.floor(flat / _VOXEL).astype(np.int64), axis=0, return_index=True, return_inverse=True
-    )
-    label = label.reshape(-1)
+    cells, label = _cells(flat)
     count = np.bincount(label)
     mean = np.stack([np.bincount(label, normal[:, k]) for k in range(3)], axis=1) / count[:, None]
     horizontal = np.hypot(mean[:, 0], mean[:, 1])
@@ -95,11 +92,11 @@ def facing_directions(
     votes = _soft_votes(azimuth, horizontal**2)
     centers = (cells + 0.5) * _VOXEL
     tree = cKDTree(centers)
-    lists = cKDTree(points_base).query_ball_tree(tree, radius)
-    lengths = np.array([len(item) for item in lists])
-    indices = np.concatenate([np.asarray(item, np.int64) for item in lists if item] or [first[:0]])
-    pointers = np.concatenate([[0], np.cumsum(lengths)])
-    near = csr_matrix((np.ones(len(indices)), indices, pointers), (len(points_base), len(cells)))
+    pairs = cKDTree(points_base).sparse_distance_matrix(tree, radius, output_type="ndarray")
+    lengths = np.bincount(pairs["i"], minlength=len(points_base))
+    near = csr_matrix(
+        (np.ones(len(pairs)), (pairs["i"], pairs["j"])), (len(points_base), len(cells))
+    )
     surface = near @ votes
     total = surface + camera_vote * lengths[:, None] * _camera_lobe(frame, points_base)
     best = total.argmax(axis=1)
@@ -109,6 +106,15 @@ def facing_directions(
     directions = np.where(size[:, None] > 1e-6, vector / np.maximum(size, 1e-9)[:, None], 0.0)
     there = np.linalg.norm(_resultant(np.take_along_axis(surface, window, axis=1), window), axis=1)
     return directions, (there / np.maximum(lengths, 1)).astype(np.float32)
+
+
+def _cells(points: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (M, 3) voxels that hold points (N, 3), and (N,) the row of each point's voxel."""
+    cells = np.floor(points / _VOXEL).astype(np.int64)
+    # one number for each voxel: sorting numbers is ten times faster than sorting rows
+    key = ((cells - cells.min(axis=0)) << np.array([0, 20, 40])).sum(axis=1)
+    _, first, label = np.unique(key, return_index=True, return_inverse=True)
+    return cells[first], label
 
 
 def _camera_lobe(frame: RgbdFrame, points_base: Array) -> Array:
