@@ -115,7 +115,7 @@ def free_view(
     posed: PosedScene | None = None,
     hand_eye: HandEyeSettings | None = None,
 ) -> Viewpoint:
-    """Draw a view of the object, or of where it would stand, with the arm `NEARBY` nothing.
+    """Draw a view of the object, or of where it would stand, with the arm clear of everything.
 
     Args:
         scene: to look at.
