@@ -41,6 +41,9 @@ class GoalServer:
             sentence on success, and raises a `KalmError` otherwise (what it has filled is sent).
         feedback: makes a feedback message of (stage, fraction, text).
         running: a lock that servers share which must not run at the same time.
+        attended: stop a goal when nobody listens for its feedback any more. A client that leaves
+            is missed at once; one that was killed or cut off when the middleware gives it up, 20 s
+            later with Fast DDS as it comes.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class GoalServer:
         feedback: MakeFeedback,
         *,
         running: threading.Lock | None = None,
+        attended: bool = False,
     ) -> None:
         self._node = node
         self._kind = kind
@@ -59,6 +63,8 @@ class GoalServer:
         self._work = execute
         self._feedback = feedback
         self._running = threading.Lock() if running is None else running
+        self._attended = attended
+        self._feedback_topic = f"{node.resolve_service_name(name)}/_action/feedback"
         self._server = ActionServer(
             node,
             kind,
@@ -118,8 +124,18 @@ class GoalServer:
             if self._node.context.ok():
                 goal.publish_feedback(self._feedback(stage, fraction, text))
 
+        attended = False
+
+        def deserted() -> bool:
+            nonlocal attended  # a goal may arrive before the middleware knows who sent it
+            listened = self._node.count_subscribers(self._feedback_topic) > 0
+            attended = attended or listened
+            return attended and not listened
+
         def should_stop() -> bool:
-            return not self._node.context.ok() or goal.is_cancel_requested
+            if not self._node.context.ok() or goal.is_cancel_requested:
+                return True
+            return self._attended and deserted()
 
         return Progress(report, should_stop)
 

@@ -40,13 +40,19 @@ class Graph:
     Each has its own domain: what an earlier test left on the graph must not answer for a later one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, domain: int | None = None) -> None:
+        self.domain = free_domain() if domain is None else domain
         self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=free_domain())
+        rclpy.init(context=self.context, domain_id=self.domain)
         self.executor = MultiThreadedExecutor(num_threads=8, context=self.context)
         self.nodes: list[Node] = []
+        self.clients: list[ActionClient] = []
         self._thread = threading.Thread(target=self.executor.spin, daemon=True)
         self._thread.start()
+
+    def another(self) -> Graph:
+        """Other nodes on the same domain, as if of another process; to be closed by who asks."""
+        return Graph(self.domain)
 
     def add(self, node: Node) -> Node:
         self.nodes.append(node)
@@ -75,12 +81,15 @@ class Graph:
         """
         node = Node("client", context=self.context)
         client = ActionClient(node, kind, name)
+        self.clients.append(client)
         self.add(node)
         return client
 
     def close(self) -> None:
         self.executor.shutdown(timeout_sec=5.0)
         self._thread.join(timeout=5.0)
+        for client in self.clients:
+            client.destroy()
         for node in self.nodes:
             node.destroy_node()
         rclpy.try_shutdown(context=self.context)

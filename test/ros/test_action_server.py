@@ -5,7 +5,7 @@ import threading
 import pytest
 from stand_ins import await_server
 
-from kalm_core.errors import GoalError, NoImageError, Outcome
+from kalm_core.errors import CancelledError, GoalError, NoImageError, Outcome
 from kalm_interfaces.action import PredictTrajectories
 from kalm_ros.action_server import GoalServer, wait_or_stop
 from kalm_ros.client import GraphClient
@@ -19,6 +19,7 @@ class Worker:
     def __init__(self) -> None:
         self.entered = threading.Event()
         self.release = threading.Event()
+        self.stopped = threading.Event()
 
     def __call__(self, goal, result, progress):
         self.entered.set()
@@ -31,7 +32,11 @@ class Worker:
             raise NoImageError("dark")
         if goal.samples == 4:
             progress.step("wait", 0.5, "waiting")
-            wait_or_stop(self.release, 20.0, progress, "the wait")
+            try:
+                wait_or_stop(self.release, 20.0, progress, "the wait")
+            except CancelledError:
+                self.stopped.set()
+                raise
         progress.step("done", 1.0)
         return "all is well"
 
@@ -43,7 +48,7 @@ def _trajectory():
 
 
 class Bench:
-    def __init__(self, graph) -> None:
+    def __init__(self, graph, at=None) -> None:
         self.worker = Worker()
         self.feedback: list[float] = []
         server = graph.make("server")
@@ -53,8 +58,9 @@ class Bench:
             "work",
             self.worker,
             lambda stage, fraction, text: PredictTrajectories.Feedback(progress=fraction),
+            attended=True,
         )
-        self.client = graph.action_client(PredictTrajectories, "work")
+        self.client = (at or graph).action_client(PredictTrajectories, "work")
         await_server(self.client)
 
     def send(self, samples):
@@ -121,3 +127,15 @@ def test_a_cancelled_goal_ends_as_cancelled_and_the_next_one_works(bench):
     assert len(answer.goals_canceling) == 1
     assert bench.end(handle)[:2] == (CANCELED, Outcome.CANCELLED)
     assert bench.end(bench.send(9))[1] is Outcome.SUCCEEDED
+
+
+def test_a_goal_goes_on_while_anybody_listens_and_stops_when_the_last_has_left(graph):
+    first, second = graph.another(), graph.another()
+    bench = Bench(graph, at=first)
+    await_server(second.action_client(PredictTrajectories, "work"))
+    bench.send(4)
+    assert bench.worker.entered.wait(10.0)
+    second.close()
+    assert not bench.worker.stopped.wait(1.0)
+    first.close()
+    assert bench.worker.stopped.wait(10.0)

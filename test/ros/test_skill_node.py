@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import rclpy
-from rclpy.action import ActionClient, ActionServer
+from rclpy.action import ActionServer
 from rclpy.node import Node
 from stand_ins import await_server
 
