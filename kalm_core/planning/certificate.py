@@ -59,7 +59,7 @@ class CertificateSettings(Settings):
         0.01, ge=0.0001, le=0.1, description="joints may miss their pose by this [rad]"
     )
     longest_step: float = Field(
-        0.5, ge=0.01, le=2.0, description="longest time between two stamps [s]"
+        1.0, ge=0.01, le=2.0, description="longest time between two stamps [s]"
     )
     candidates: int = Field(
         3, ge=1, le=32, description="certified trajectories among which the best is chosen"
