@@ -66,6 +66,12 @@ class FrameSettings(Settings):
     timeout: float = Field(
         15.0, gt=0, le=120, description="how long to wait for a usable frame [s]"
     )
+    max_age: float = Field(
+        0.5,
+        ge=0,
+        le=2,
+        description="an image may be this old when it is asked for; looking at it takes longer [s]",
+    )
     pair_tolerance: float = Field(
         0.02, ge=0, le=1, description="most time between a colour and its depth image [s]"
     )
@@ -87,9 +93,9 @@ class FrameSettings(Settings):
 
 
 class FrameBuffer:
-    """Listens to camera and arm; gives the first usable frame after a request.
+    """Listens to camera and arm; gives a recent frame that was taken with the arm still.
 
-    It listens only while a frame is wanted.
+    It listens only while a frame is wanted; the middleware keeps what came last until then.
     """
 
     def __init__(self, node: Node, settings: FrameSettings, hand_eye: HandEyeSettings) -> None:
@@ -126,18 +132,19 @@ class FrameBuffer:
         self._topics[self._node.resolve_topic_name(topic)] = kept
 
     def fresh(self, progress: Progress) -> RgbdFrame:
-        """Return a frame that was taken after this call, with the arm still.
+        """Return a frame that is at most `max_age` old at this call, with the arm still.
 
         Raises:
             NoImageError: no usable frame came within the timeout; the text says what is missing.
             CancelledError: the caller asked to stop.
         """
-        asked = self._node.get_clock().now().nanoseconds
+        oldest = self._node.get_clock().now().nanoseconds
+        oldest -= round(self._settings.max_age * NANOSECONDS)
         progress.report("image", 0.0, "waiting for an image")
         with ExitStack() as listening:
             for gate in self._gates:
                 listening.enter_context(gate.opened())
-            stamp, color, depth, info, pose = self._await(asked, progress)
+            stamp, color, depth, info, pose = self._await(oldest, progress)
         return RgbdFrame(
             color_from_ros(color),
             depth_from_ros(depth),
@@ -146,27 +153,27 @@ class FrameBuffer:
             stamp,
         )
 
-    def _await(self, asked: int, progress: Progress) -> Usable:
-        """Wait for a usable pair of images that is not older than `asked` [ns]."""
+    def _await(self, oldest: int, progress: Progress) -> Usable:
+        """Wait for a usable pair of images that is not older than `oldest` [ns]."""
         end = time.monotonic() + self._settings.timeout
         with self._arrived:
             while True:
-                found = self._usable(asked)
+                found = self._usable(oldest)
                 if found is not None:
                     return found
                 if progress.should_stop():
                     raise CancelledError("waiting for an image")
                 if time.monotonic() > end:
-                    raise self._missing(asked)
+                    raise self._missing(oldest)
                 self._arrived.wait(0.1)
 
-    def _usable(self, asked: int) -> Usable | None:
+    def _usable(self, oldest: int) -> Usable | None:
         """Return stamp, colour, depth, info and T_base_ee of the newest usable pair."""
         if not self._info:
             return None
         tolerance = self._settings.pair_tolerance * NANOSECONDS
         for stamp, color in reversed(self._color):
-            if stamp < asked:
+            if stamp < oldest:
                 return None
             near = min(self._depth, key=lambda item: abs(item[0] - stamp), default=None)
             if near is None or abs(near[0] - stamp) > tolerance:
@@ -196,7 +203,7 @@ class FrameBuffer:
         seconds = (stamps[around] - stamp) / NANOSECONDS
         return interpolate_poses(seconds, poses, [0.0])[0]
 
-    def _missing(self, asked: int) -> NoImageError:
+    def _missing(self, oldest: int) -> NoImageError:
         """Say why there is no usable frame."""
         waited = f"within {self._settings.timeout:.0f} s"
         silent = [name for name, kept in self._topics.items() if not kept]
@@ -206,10 +213,11 @@ class FrameBuffer:
                 "start the camera and robot_node; for a camera that publishes best effort set the "
                 "parameter frame.reliable to false",
             )
+        now = self._node.get_clock().now().nanoseconds
         old = [
-            f"{name} ({(asked - kept[-1][0]) / NANOSECONDS:.1f} s old)"
+            f"{name} ({(now - kept[-1][0]) / NANOSECONDS:.1f} s old)"
             for name, kept in self._topics.items()
-            if kept[-1][0] < asked and kept is not self._info
+            if kept[-1][0] < oldest and kept is not self._info
         ]
         if old:
             return NoImageError(

@@ -7,6 +7,7 @@ The camera publishes as realsense2_camera does. No node of the suite subscribes 
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any, Literal
 
 from geometry_msgs.msg import PoseArray
@@ -42,6 +43,10 @@ from kalm_sim.laboratory import Laboratory
 from kalm_sim.scene import SceneParameters, draw_scene
 from kalm_sim.tasks.base import Instances
 from kalm_sim.tasks.registry import TASKS
+
+_SHOWN = 0.6
+"""A new scene is shown for so long before its service answers [s]: who is asked next may take an
+image that is a moment old (`FrameSettings.max_age`)."""
 
 
 class SimNodeSettings(Settings):
@@ -154,6 +159,7 @@ class SimNode(Node):
         try:
             scene = requested_scene(request)
             self._laboratory.reset(scene)
+            time.sleep(_SHOWN)
             self._seed.publish(UInt32(data=request.seed))
             what = f"{'without' if scene.empty else 'with'} the {TASKS[scene.task].object_name}"
             response.outcome = outcome_to_ros(
@@ -166,6 +172,7 @@ class SimNode(Node):
     def _clear_table(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
             self._laboratory.reset(cleared(draw_scene(0)))
+            time.sleep(_SHOWN)
             response.success, response.message = True, "Nothing is on the table."
         except KalmError as error:
             response.success, response.message = False, str(error)
