@@ -40,7 +40,7 @@ docs: setup ## docs/benchmarks.md from the results files
 	@.venv/bin/python -m benchmarks.document
 
 # these compare with packages that the suite does not need
-COMPARING := metaworld planning
+COMPARING := metaworld metaworld_baselines planning
 bench-%: setup
 	@$(if $(filter $*,$(COMPARING)),.venv/bin/python -m pip install \
 		--disable-pip-version-check -q -r requirements/benchmarks.txt)
