@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from kalm_core.errors import ConfigError
+from kalm_core.features.color import ColorFeature, ColorSettings
 from kalm_core.features.dino import DinoFeature, DinoSettings
 from kalm_core.features.extractor import FeatureExtractor as FeatureExtractor
 from kalm_core.features.extractor import unit_rows as unit_rows
@@ -14,7 +15,7 @@ from kalm_core.features.fpfh import FpfhFeature, FpfhSettings
 from kalm_core.features.local import LocalFeature, LocalSettings
 from kalm_core.settings import Settings
 
-FEATURE_NAMES = ("local", "fpfh", "dino")
+FEATURE_NAMES = ("local", "color", "fpfh", "dino")
 """Names that a configuration may use."""
 
 
@@ -22,6 +23,7 @@ class FeatureSettings(Settings):
     """Settings of every feature backend."""
 
     local: LocalSettings = Field(default_factory=LocalSettings, description="of `local`")
+    color: ColorSettings = Field(default_factory=ColorSettings, description="of `color`")
     fpfh: FpfhSettings = Field(default_factory=FpfhSettings, description="of `fpfh`")
     dino: DinoSettings = Field(default_factory=DinoSettings, description="of `dino`")
 
@@ -40,6 +42,8 @@ def make_extractors(
     for name in names:
         if name == "local":
             extractors[name] = LocalFeature(settings.local)
+        elif name == "color":
+            extractors[name] = ColorFeature(settings.color)
         elif name == "fpfh":
             extractors[name] = FpfhFeature(settings.fpfh)
         elif name == "dino":
