@@ -11,98 +11,29 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from kalm_core.confidence import Cues
-from kalm_core.constellation import best_near, find_upright, stretched
+from kalm_core.constellation import UprightFit, best_near, find_upright, stretched
+from kalm_core.correspondence_settings import CorrespondenceSettings
 from kalm_core.errors import BundleError, ConfigError, KeypointsNotFoundError
-from kalm_core.features import FeatureSettings, make_extractors
+from kalm_core.features import make_extractors
 from kalm_core.features.extractor import Features
 from kalm_core.features.view import FeatureView, make_view, valid_pixels
 from kalm_core.keypoints import DetectedKeypoints, ReferenceKeypoints
 from kalm_core.progress import Progress
 from kalm_core.rgbd import RgbdFrame
 from kalm_core.se3 import Array, transform_points
-from kalm_core.settings import Settings
+from kalm_core.voting import find_by_votes
 
-
-class CorrespondenceSettings(Settings):
-    """Settings of φ."""
-
-    weights: dict[str, float] = Field(
-        default_factory=lambda: {"local": 1.0},
-        description="feature backend -> weight of its cosine in the score (equation 3)",
-    )
-    features: FeatureSettings = Field(
-        default_factory=FeatureSettings, description="of the feature backends"
-    )
-    rescale: bool = Field(
-        False,
-        description="stretch each cosine map of an image to 0..1 first, as the authors' code does; "
-        "the best match of an empty table then scores 1 too",
-    )
-    stride: int = Field(5, ge=1, le=16, description="pixels looked at: every so many [px]")
-    max_range: float = Field(1.3, ge=0.2, le=5.0, description="farthest depth looked at [m]")
-    neighbors: int = Field(
-        8, ge=1, le=32, description="group size N' of the paper; the authors' code has 10"
-    )
-    neighbor_radius: float = Field(
-        0.02, ge=0.005, le=0.2, description="of the group, r of the paper; their code: 0.03 [m]"
-    )
-    consensus_radius: float = Field(
-        0.04, ge=0.005, le=0.2, description="how near the group's matches must be to agree [m]"
-    )
-    consensus_slack: float = Field(
-        0.1, ge=0.0, le=1.0, description="how much worse than anywhere it may match there"
-    )
-    consensus_share: float = Field(
-        0.5, ge=0.0, le=1.0, description="share that must agree: the majority; 0 does not ask"
-    )
-    max_spread: float = Field(
-        0.0,
-        ge=0.0,
-        le=5.0,
-        description="a match is Null when pixels like it lie farther from it; their code: 0.1; "
-        "0 does not ask [m]",
-    )
-    min_score: float = Field(0.6, ge=-1.0, le=1.0, description="below is Null in any case")
-    score_margin: float = Field(
-        0.16, ge=0.0, le=1.0, description="allowed below the lowest score in a demonstration"
-    )
-    part_margin: float = Field(
-        0.09, ge=0.0, le=1.0, description="the same for the mean over all keypoints"
-    )
-    arrangement: bool = Field(
-        True,
-        description="keypoints must agree on one upright motion; false takes each by itself, as "
-        "the paper does",
-    )
-    tolerance: float = Field(
-        0.03, ge=0.005, le=0.2, description="distance from where the others expect a keypoint [m]"
-    )
-    size_change: float = Field(
-        0.35, ge=0.0, le=1.0, description="share by which distances between keypoints may change"
-    )
-    distance_penalty: float = Field(
-        0.3, ge=0.0, le=1.0, description="taken from the score at the tolerance"
-    )
-    rigidity: float = Field(
-        0.05,
-        ge=0.01,
-        le=10.0,
-        description="extent of the keypoints at which their arrangement stretches with the matches "
-        "by half; smaller ones stretch less [m]",
-    )
-    min_found: float = Field(
-        0.6, ge=0.0, le=1.0, description="share of the keypoints that must be found"
-    )
-    min_confidence: float = Field(
-        0.5, ge=0.0, le=1.0, description="a match that is less probably right is Null"
-    )
-    verify: bool = Field(
-        True, description="False takes every best match as it is (for the ablation)"
-    )
-
+__all__ = [
+    "SAME",
+    "CorrespondenceSettings",
+    "Guidance",
+    "KeypointDetector",
+    "Matches",
+    "Placement",
+    "require_found",
+]
 
 Guidance = NDArray[np.float32]
 """(H, W) weights on the scores of an image: 1 where the part is thought to be (section II-C)."""
@@ -276,15 +207,7 @@ class KeypointDetector:
         scores = self.score(view, reference.features, guidance)
         rows, lead, residual = scores.argmax(axis=0), 0.0, np.zeros(count)
         if s.verify and s.arrangement and count > 1:
-            fit = find_upright(
-                reference.positions,
-                view.points,
-                view.tree,
-                scores,
-                tolerance=s.tolerance,
-                size_change=s.size_change,
-                penalty=s.distance_penalty,
-            )
+            fit = self._search(view, reference.positions, scores)
             if fit is None:
                 return None
             upright = transform_points(fit.T_base_reference, reference.positions)
@@ -297,6 +220,21 @@ class KeypointDetector:
         agreeing = self._agreeing(view, reference, rows, guidance)
         cues = Cues(margin, float(margin.mean()), agreeing, lead, residual)
         return Placement(rows, score, cues)
+
+    def _search(
+        self, view: FeatureView, positions: Array, scores: NDArray[np.float32]
+    ) -> UprightFit | None:
+        """Return the upright motion of the (K, 3) reference positions that (N, K) scores favour."""
+        s = self.settings
+        scene = (positions, view.points, view.tree, scores)
+        if s.search == "votes":
+            return find_by_votes(*scene, tolerance=s.tolerance, penalty=s.distance_penalty)
+        return find_upright(
+            *scene,
+            tolerance=s.tolerance,
+            size_change=s.size_change,
+            penalty=s.distance_penalty,
+        )
 
     def _settled(
         self, view: FeatureView, scores: NDArray[np.float32], upright: Array

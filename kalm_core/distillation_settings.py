@@ -67,6 +67,16 @@ class DistillationSettings(Settings):
         description="keypoints that lie nearer together fix a pose badly and are taken only where "
         "nothing wider passes [m]",
     )
+    surroundings: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="further keypoints around the part that are as consistent: they tell how a "
+        "small part is turned; 0 takes none",
+    )
+    surroundings_reach: float = Field(
+        0.2, ge=0.02, le=1.0, description="how far from the part's middle they may lie [m]"
+    )
     max_regions: int = Field(20, ge=1, le=50, description="regions tried before giving up")
     max_masks: int = Field(4, ge=1, le=50, description="masks tried in each region")
     average_features: bool = Field(

@@ -27,9 +27,13 @@ from kalm_core.verification import (
     CandidateMatches,
     Verifier,
     described,
+    joined_keypoints,
     subset_keypoints,
 )
 from kalm_core.vlm.transcript import Transcript
+
+_SAMPLES = 8
+"""Points looked at around the part, for each keypoint that is wanted there."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +130,10 @@ class Examiner:
         self.views = list(views or ())
         self.detector = KeypointDetector(settings.detection)
         self.settings = settings
-        width = settings.proximity.contact_width
-        self.contacts = [find_contact(item, width) for item in demonstrations]
+        where = settings.proximity
+        self.contacts = [
+            find_contact(item, where.contact_width, where.rest) for item in demonstrations
+        ]
 
     def prepare(self, progress: Progress) -> None:
         """Compute the features of all first images, once."""
@@ -204,6 +210,12 @@ class Examiner:
             reason = f"its keypoints lie within {100 * span:.1f} cm, which fixes no pose well"
             return Attempt(seed, rank, len(chosen), count, reason, evidence, span)
         reference, matches_kept = subset_keypoints(candidates, kept), matches.subset(kept)
+        if s.surroundings:
+            # What holds still around a small part tells how it is turned.
+            away = np.linalg.norm(view.points - reference.positions.mean(axis=0), axis=1)
+            outside = ~mask.pixels[view.pixels[:, 1], view.pixels[:, 0]]
+            more = np.flatnonzero(outside & (away < s.surroundings_reach))
+            reference, matches_kept = self._joined(verifier, reference, matches_kept, more)
         reference, detected = self.learned(verifier, reference, matches_kept)
         return Distillation(
             reference_demonstration=seed,
@@ -215,6 +227,31 @@ class Examiner:
             candidate_consistency=matches.consistency,
             needed_consistency=needed_consistency,
             attempts=(Attempt(seed, rank, len(chosen), count, "", evidence),),
+        )
+
+    def _joined(
+        self,
+        verifier: Verifier,
+        reference: ReferenceKeypoints,
+        matches: CandidateMatches,
+        rows: NDArray[np.int64],
+    ) -> tuple[ReferenceKeypoints, CandidateMatches]:
+        """Join keypoints with the most consistent of other points, rows of the seed's view."""
+        s = self.settings
+        points = self.views[verifier.seed].points
+        rows = rows[described(self.views[verifier.seed], rows)]
+        chosen = rows[farthest_points(points[rows], _SAMPLES * s.surroundings)]
+        if len(chosen) == 0:
+            return reference, matches
+        others = verifier.describe(chosen, s.seed)
+        found = verifier.match(others)
+        accepted = found.consistency >= 1.0 - s.delta - 1e-9
+        if not accepted.any():
+            return reference, matches
+        kept = _choose(others.positions, found, accepted, s.surroundings)
+        return (
+            joined_keypoints(reference, subset_keypoints(others, kept)),
+            matches.joined(found.subset(kept)),
         )
 
     def detected(self, reference: ReferenceKeypoints) -> tuple[DetectedKeypoints, ...]:

@@ -47,6 +47,14 @@ class CandidateMatches:
             self.found[:, columns], self.score[:, columns], self.rows[:, columns]
         )
 
+    def joined(self, other: CandidateMatches) -> CandidateMatches:
+        """Append further candidates in the same demonstrations."""
+        return CandidateMatches(
+            np.concatenate([self.found, other.found], axis=1),
+            np.concatenate([self.score, other.score], axis=1),
+            np.concatenate([self.rows, other.rows], axis=1),
+        )
+
 
 class Verifier:
     """Checks candidates of one seed demonstration against all demonstrations.
@@ -264,4 +272,20 @@ def subset_keypoints(reference: ReferenceKeypoints, rows: NDArray[np.int64]) -> 
         consistency=reference.consistency[rows],
         min_score=reference.min_score[rows],
         calibration=reference.calibration,
+    )
+
+
+def joined_keypoints(first: ReferenceKeypoints, second: ReferenceKeypoints) -> ReferenceKeypoints:
+    """Append keypoints of the same image; the calibration is that of the first."""
+    return ReferenceKeypoints(
+        positions=np.concatenate([first.positions, second.positions]),
+        features={n: np.concatenate([i, second.features[n]]) for n, i in first.features.items()},
+        neighbor_features={
+            name: np.concatenate([item, second.neighbor_features[name]])
+            for name, item in first.neighbor_features.items()
+        },
+        neighbor_positions=np.concatenate([first.neighbor_positions, second.neighbor_positions]),
+        consistency=np.concatenate([first.consistency, second.consistency]),
+        min_score=np.concatenate([first.min_score, second.min_score]),
+        calibration=first.calibration,
     )

@@ -47,7 +47,9 @@ def scene_points(demonstration: Demonstration) -> NDArray[np.float32]:
     return np.where(robot[..., None], np.nan, points).astype(np.float32)
 
 
-def find_contact(demonstration: Demonstration, width: float = 0.03) -> Contact | None:
+def find_contact(
+    demonstration: Demonstration, width: float = 0.03, rest: float = 0.0
+) -> Contact | None:
     """Return where the fingers close on the scene; without closing, where they stay at it.
 
     Each motion sample is weighted by how close the tool is to the scene (Gaussian of `width` [m])
@@ -58,6 +60,9 @@ def find_contact(demonstration: Demonstration, width: float = 0.03) -> Contact |
     Args:
         demonstration: the recording.
         width: of the closeness weight [m].
+        rest: within this distance of where the tool begins and ends its slowness counts less, for
+            there it rests [m]. Where it works without closing, the part moves along; what it rests
+            at in the end is not where the part was.
 
     Returns:
         None when the tool never comes near what the first image shows.
@@ -69,7 +74,7 @@ def find_contact(demonstration: Demonstration, width: float = 0.03) -> Contact |
     tool = demonstration.T_base_ee[:, :3, 3]
     scene = cKDTree(points)
     distance = scene.query(tool)[0]
-    activity = _activity(demonstration)
+    activity = _activity(demonstration, rest)
     weight = np.exp(-((distance / width) ** 2)) * activity
     best = int(weight.argmax())
     if weight[best] < _BY_ITSELF and holds_something(demonstration):
@@ -85,7 +90,7 @@ def find_contact(demonstration: Demonstration, width: float = 0.03) -> Contact |
     return Contact(best, np.asarray(tool[best]), float(distance[best]))
 
 
-def _activity(demonstration: Demonstration) -> NDArray[np.float64]:
+def _activity(demonstration: Demonstration, rest: float) -> NDArray[np.float64]:
     """Return (T,) in [0, 1]: how much the gripper closes, or how slowly the tool moves."""
     opening, time = demonstration.gripper, demonstration.stamps
     closing = np.maximum(-np.gradient(opening, time), 0.0)
@@ -97,7 +102,11 @@ def _activity(demonstration: Demonstration) -> NDArray[np.float64]:
         return np.asarray(activity / activity.max())
     tool = demonstration.T_base_ee[:, :3, 3]
     speed = np.linalg.norm(np.gradient(tool, time, axis=0), axis=1)
-    return np.asarray(1.0 / (1.0 + speed / 0.02))
+    slow = 1.0 / (1.0 + speed / 0.02)
+    if rest > 0:
+        way = np.minimum(*(np.linalg.norm(tool - end, axis=1) for end in (tool[0], tool[-1])))
+        slow *= np.minimum(way / rest, 1.0)
+    return np.asarray(slow)
 
 
 def holds_something(demonstration: Demonstration) -> bool:

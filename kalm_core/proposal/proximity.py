@@ -20,6 +20,13 @@ class ProximitySettings(Settings):
     contact_width: float = Field(
         0.03, ge=0.005, le=0.2, description="how close to the scene counts as working on it [m]"
     )
+    rest: float = Field(
+        0.0,
+        ge=0.0,
+        le=0.5,
+        description="a tool that never closes rests this near to where it begins and ends, and "
+        "works elsewhere; 0 does not ask [m]",
+    )
     radius: float = Field(0.09, ge=0.02, le=0.5, description="reach of a region [m]")
 
 
@@ -46,7 +53,7 @@ class ProximityProposer:
         del task, rejected  # the arm shows where the part is
         regions = []
         for index, demonstration in enumerate(demonstrations):
-            contact = find_contact(demonstration, self.settings.contact_width)
+            contact = find_contact(demonstration, self.settings.contact_width, self.settings.rest)
             if contact is None:
                 continue
             points = scene_points(demonstration)

@@ -126,6 +126,20 @@ def test_a_small_part_is_taken_where_nothing_wider_passes():
     assert result.attempts[-1].reason == ""
 
 
+def test_further_keypoints_lie_around_the_part_and_were_found_as_often():
+    plain = distill(DEMONSTRATIONS, FEW)
+    more = FEW.model_copy(update={"surroundings": 6, "surroundings_reach": 0.15})
+    result = distill(DEMONSTRATIONS, more)
+    count = len(plain.reference)
+    assert count < len(result.reference) <= count + 6
+    assert np.array_equal(result.reference.positions[:count], plain.reference.positions)
+    middle = plain.reference.positions.mean(axis=0)
+    around = result.reference.positions[count:]
+    assert np.linalg.norm(around - middle, axis=1).max() <= 0.15
+    assert (result.reference.consistency >= 1 - more.delta - 1e-9).all()
+    assert all(len(detected) == len(result.reference) for detected in result.detected)
+
+
 def test_without_verification_the_first_points_of_the_first_mask_are_kept():
     loose = FEW.model_copy(update={"verify": False})
     result = distill(DEMONSTRATIONS[:2], loose)

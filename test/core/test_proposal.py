@@ -67,6 +67,31 @@ def test_contact_without_closing_is_where_the_tool_stays(cabinet):
     assert np.linalg.norm(contact.position - scene.top_handle) < 0.02
 
 
+def test_a_tool_that_rests_in_the_end_worked_elsewhere(cabinet):
+    demonstration, scene = cabinet
+    seen = scene_points(demonstration).reshape(-1, 3)
+    seen = seen[np.abs(seen[:, 2]) < 0.01]
+    table = seen[np.linalg.norm(seen - scene.top_handle, axis=1).argmax()] + [0.0, 0.0, 0.01]
+    tool = np.concatenate([demonstration.T_base_ee[:50], demonstration.T_base_ee[70:]])
+    poses = np.concatenate([tool, np.tile(tool[-1:], (60, 1, 1))])
+    poses[len(tool) :, :3, 3] = np.concatenate(
+        [np.linspace(tool[-1, :3, 3], table, 20), np.tile(table, (40, 1))]
+    )
+    steps = np.arange(len(poses))
+    resting = Demonstration(
+        "rests",
+        demonstration.frames,
+        steps * 0.05,
+        np.zeros((len(poses), 7)),
+        poses,
+        np.full(len(poses), 0.08),
+    )
+    settled, worked = find_contact(resting), find_contact(resting, rest=0.04)
+    assert settled is not None and worked is not None
+    assert np.linalg.norm(settled.position - scene.top_handle) > 0.1
+    assert np.linalg.norm(worked.position - scene.top_handle) < 0.02
+
+
 def over_the_handle(demonstration, scene, opening):
     """A hand that comes to rest 11 cm above the top handle; it starts at rest far from it."""
     T = demonstration.T_base_ee.copy()

@@ -1,0 +1,111 @@
+"""Where an arrangement of keypoints is when each of them looks like many places: they vote.
+
+Pairs of best matches (`constellation`) find a part whose points are distinct. On plain surfaces,
+and from views far from the reference's, the right place is one of many that look alike. Each such
+place says where the middle of the arrangement would be, for every turn about gravity; where most
+say the same, there it is (the generalised Hough transform).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from kalm_core.constellation import UprightFit, best_near, fit_upright, score_peaks
+from kalm_core.se3 import Array, make_pose, rotation_about_z, transform_points
+
+_TURNS = 36
+_PLACES = 25  # of each keypoint that vote
+_SHARP = 0.05  # a score lower than the keypoint's best by this votes by 1/e of its weight
+_TRIED = 40
+_ROUNDS = 4
+
+
+def find_by_votes(
+    reference: Array,
+    points: Array,
+    tree: cKDTree,
+    scores: NDArray[np.floating],
+    *,
+    tolerance: float,
+    penalty: float,
+) -> UprightFit | None:
+    """Return the upright motion of the reference keypoints that the scores support most.
+
+    Args:
+        reference: (K, 3) keypoints [m] in the reference, at least 2.
+        points: (N, 3) places in the scene.
+        tree: over the places.
+        scores: (N, K) similarity of each place to each keypoint.
+        tolerance: how far from its expected place a keypoint may be [m].
+        penalty: see `best_near`.
+
+    Returns:
+        None when there is no place.
+    """
+    if len(points) == 0:
+        return None
+    peaks = score_peaks(scores, tree, _PLACES, tolerance)
+    middle = reference.mean(axis=0)
+    keypoint = np.repeat(np.arange(len(peaks)), [len(item) for item in peaks])
+    place = np.concatenate(peaks)
+    score = np.asarray(scores)[place, keypoint]
+    weight = np.exp((score - scores.max(axis=0)[keypoint]) / _SHARP)
+    ranked: list[tuple[float, Array]] = []
+    for angle in np.arange(_TURNS) * (2 * np.pi / _TURNS):
+        turn = rotation_about_z(float(angle))
+        offset = (reference - middle) @ turn[:3, :3].T
+        for strength, center in _densest(points[place] - offset[keypoint], weight, tolerance):
+            motion = make_pose(np.eye(3), center) @ turn @ make_pose(np.eye(3), -middle)
+            ranked.append((strength, motion))
+    ranked.sort(key=lambda item: -item[0])
+    fits: list[tuple[float, Array, Array]] = []  # support, motion, middle of the keypoints
+    seen: list[Array] = []
+    for _, motion in ranked:
+        if len(seen) == _TRIED:
+            break
+        expected = transform_points(motion, reference)
+        if any(np.abs(expected - other).max() < tolerance / 2 for other in seen):
+            continue
+        seen.append(expected)
+        refined = motion
+        for step in range(_ROUNDS):
+            expected = transform_points(refined, reference)
+            # The turns are coarse, so the first look is a wide one and does not count.
+            radius = tolerance if step else 1.5 * tolerance
+            chosen, value = best_near(
+                expected, points, tree, scores, radius=radius, penalty=penalty
+            )
+            if step:
+                support = float(np.maximum(value, 0.0).mean())
+                fits.append((support, refined, expected.mean(axis=0)))
+            use = chosen >= 0
+            if use.sum() < 2:
+                break
+            strong = np.maximum(value[use], 1e-3) ** 4
+            refined = fit_upright(reference[use], points[chosen[use]], strong)
+    if not fits:
+        return None
+    support, motion, at = max(fits, key=lambda item: item[0])
+    elsewhere = [s for s, _, m in fits if np.linalg.norm(m - at) > 2 * tolerance]
+    return UprightFit(motion, support, support - max(elsewhere, default=0.0))
+
+
+def _densest(votes: Array, weight: Array, cell: float, count: int = 3) -> list[tuple[float, Array]]:
+    """Return the strongest cells of a grid over (V, 3) votes [m]: weight, and mean vote (3,).
+
+    A vote counts in the eight cells of doubled size around it, so no border parts a cluster.
+    """
+    low = np.floor(votes / cell).astype(np.int64)
+    shifts = np.stack(np.meshgrid(*[(0, 1)] * 3), axis=-1).reshape(-1, 3)
+    cells = (low[None] + shifts[:, None]).reshape(-1, 3)
+    _, label = np.unique(cells, axis=0, return_inverse=True)
+    label = label.reshape(-1)
+    total = np.bincount(label, np.tile(weight, len(shifts)))
+    result = []
+    for best in np.argsort(-total)[:count]:
+        members = np.flatnonzero(label == best) % len(votes)
+        mean = np.average(votes[members], axis=0, weights=weight[members])
+        result.append((float(total[best]), np.asarray(mean)))
+    return result
