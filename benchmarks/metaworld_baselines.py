@@ -75,6 +75,7 @@ def main(  # noqa: PLR0917 - options of a command
     folder: Annotated[Path, typer.Option(help="of the finished pieces")] = Path(
         "out/metaworld_baselines"
     ),
+    finished: Annotated[bool, typer.Option(help="run nothing, take what is finished")] = False,
 ) -> None:
     """Run the pieces that are missing and write the results."""
     chosen_kinds, chosen_tasks = [_NOTHING, *kinds.split(",")], tasks.split(",")
@@ -82,12 +83,15 @@ def main(  # noqa: PLR0917 - options of a command
     for seed in range(first_seed, first_seed + seeds):
         for task in chosen_tasks:
             for kind in chosen_kinds:
+                known = pieces.setdefault((kind, task), [])
                 path = folder / f"{kind}_{task}_{seed}_{episodes}.json"
                 if not path.exists():
+                    if finished:
+                        continue
                     piece = run_piece(kind, task, seed, episodes, folder)
                     _write(path, json.dumps(asdict(piece)))
                 piece = Piece(**json.loads(path.read_text()))
-                pieces.setdefault((kind, task), []).append(piece)
+                known.append(piece)
                 console.print(
                     f"{kind} {task} {seed}: {sum(piece.ever)} at any time, {sum(piece.end)} at "
                     f"the end of {len(piece.end)}; trained {piece.seconds:.0f} s, loss "
@@ -196,20 +200,26 @@ def _add_rows(results: Results, kind: str, by_task: dict[str, list[Piece]]) -> N
             rows.append(share(f"{name}/{task}{ending}", sum(done), len(done), note))
         for row in rows:
             results.add(row)
-        if len(rows) < len(TASKS):
+        values = [row.value for row in rows if row.value is not None]
+        if len(values) < len(TASKS):
+            for which in ("mean", "min"):
+                why = "not all tasks were run"
+                results.add(Row(f"{name}/{which}{ending}", None, "share", 0, note=why))
             continue
         count = sum(row.n for row in rows)
-        successes = round(sum((row.value or 0.0) * row.n for row in rows))
+        successes = round(sum(v * row.n for v, row in zip(values, rows, strict=True)))
         results.add(share(f"{name}/mean{ending}", successes, count, "mean over the tasks"))
-        worst = min(rows, key=lambda row: row.value or 0.0)
-        results.add(Row(f"{name}/min{ending}", worst.value, "share", worst.n, note="worst task"))
-    if kind != _NOTHING:
-        seconds = [piece.seconds for pieces in by_task.values() for piece in pieces]
+        fewest = min(row.n for row in rows)
+        results.add(Row(f"{name}/min{ending}", min(values), "share", fewest, note="worst task"))
+    seconds = [piece.seconds for pieces in by_task.values() for piece in pieces]
+    if kind != _NOTHING and seconds:
         note = f"longest training; processor time of one core, {EFFORT[kind].steps} steps"
         results.add(Row(f"{name}/train_s", max(seconds), "s", len(seconds), note=note))
 
 
 def _note(kind: str, task: str, pieces: list[Piece]) -> str:
+    if not pieces:
+        return "not run"
     if kind == _NOTHING:
         return "must be 0"
     paper = dict(zip(TASKS, _PAPER[kind], strict=True))[task]

@@ -52,3 +52,14 @@ def test_all_tasks_have_their_mean_and_the_worst():
     assert rows["metaworld/actor3d/oracle/min"].value == 0.5
     assert rows["metaworld/actor3d/oracle/min/end"].value == 0.0
     assert rows["metaworld/actor3d/oracle/train_s"].value == 16.0
+
+
+def test_tasks_that_were_not_run_say_so_and_give_no_mean():
+    results = Results("x", "x")
+    by_task = {task: [] for task in TASKS} | {TASK: [Piece([True], [True], 12.0, 0.1, 0)]}
+    metaworld_baselines._add_rows(results, "diffuser_rgb", by_task)
+    rows = {row.id: row for row in results.rows}
+    assert rows[f"metaworld/diffuser_rgb/oracle/{TASK}"].value == 1.0
+    lever, mean = (rows[f"metaworld/diffuser_rgb/oracle/{x}"] for x in ("lever-pull", "mean"))
+    assert lever.value is None and lever.note == "not run"
+    assert mean.value is None and mean.note == "not all tasks were run"
