@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from benchmarks.metaworld_detected import learn_keypoints
 from kalm_core.errors import DemonstrationError, KeypointsNotFoundError
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.policy.arrangement import Arrangement
@@ -39,10 +41,12 @@ class Setting:
     demonstrations: int = 10
     displaced: int = 0
     shapes: bool = False
+    detected: bool = False
 
 
 SETTINGS = {
     "oracle": Setting(),
+    "detected": Setting(detected=True),
     "outlier2": Setting(displaced=2),
     "shape": Setting(shapes=True),
     "demos1": Setting(demonstrations=1),
@@ -62,6 +66,11 @@ class Piece:
         reason: why.
         seconds: of learning, wall time.
         refused: scenes left out, for the expert's own trajectory fails when replayed there.
+        found: of each episode, whether enough keypoints were; empty when nobody looked for them.
+        errors: of every keypoint found, distance from where it is [m].
+        views_refused: views drawn that do not show the object, in training and test.
+        taught: demonstrations that the policies learned from; 0 is all of them.
+        distill_s, episode_s: wall time of the distillation, and of an episode with all policies.
     """
 
     ever: dict[str, list[bool]] = field(default_factory=dict)
@@ -70,6 +79,12 @@ class Piece:
     reason: str = ""
     seconds: float = 0.0
     refused: int = 0
+    found: list[bool] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+    views_refused: int = 0
+    taught: int = 0
+    distill_s: float = 0.0
+    episode_s: float = 0.0
 
     def add(self, policy: str, outcome: Outcome) -> None:
         """Note one episode."""
@@ -79,22 +94,14 @@ class Piece:
 
 def run_piece(setting: Setting, task: str, seed: int, episodes: int) -> Piece:
     """Learn from the demonstrations of a seed, and run all policies in the same test scenes."""
+    if setting.detected:
+        return _run_detected(setting, task, seed, episodes)
     world = _world(task)
     examples = demonstrations(task, seed, setting.demonstrations, setting.shapes)
     learned = _learned(task, seed, setting.demonstrations, setting.shapes)
     predict = _policies(examples, learned, seed)
-    piece = Piece(
-        chosen=learned.comparison.chosen,
-        reason=learned.comparison.reason,
-        seconds=round(learned.seconds, 2),
-    )
-    number = 0
-    while len(piece.end.get(OURS, [])) < episodes:
-        scene = draw_scene(world.task, 100_000 * seed + _FIRST_TEST + number, setting.shapes)
-        number += 1
-        if _solved(world, scene) is None:
-            piece.refused += 1
-            continue
+    piece = _begin(learned)
+    for scene in _test_scenes(world, seed, episodes, setting.shapes, piece):
         world.reset(scene)
         keypoints = true_keypoints(world)
         if setting.displaced:
@@ -105,6 +112,61 @@ def run_piece(setting: Setting, task: str, seed: int, episodes: int) -> Piece:
         for name, policy in predict.items():
             piece.add(name, _episode(world, scene, policy, keypoints, done))
     return piece
+
+
+def _run_detected(setting: Setting, task: str, seed: int, episodes: int) -> Piece:
+    """Do the same with keypoints that are looked for; what is not found is a failure."""
+    world, start = _world(task), time.perf_counter()
+    scenes = demonstrations(task, seed, setting.demonstrations, shapes=False)
+    eye = learn_keypoints(world, [int(example.name) for example in scenes], CUT)
+    distill_s = time.perf_counter() - start
+    learned = learn_policy(eye.examples, PolicySettings(), seed)
+    predict = _policies(eye.examples, learned, seed)
+    piece = _begin(learned)
+    piece.distill_s, piece.taught = round(distill_s, 2), len(eye.examples)
+    piece.views_refused = eye.refused
+    start = time.perf_counter()
+    for scene in _test_scenes(world, seed, episodes, False, piece):
+        piece.add("nothing", _nothing(task, scene.seed, False))
+        look = eye.look(world, scene)
+        piece.views_refused += look.refused
+        try:
+            eye.require(look)
+        except KeypointsNotFoundError:
+            piece.found.append(False)
+            for name in predict:
+                piece.add(name, Outcome(False, False))
+            continue
+        piece.found.append(True)
+        piece.errors.extend(np.round(look.errors, 5).tolist())
+        done: dict[bytes, Outcome] = {}
+        for name, policy in predict.items():
+            piece.add(name, _episode(world, scene, policy, look.keypoints, done))
+    piece.episode_s = round((time.perf_counter() - start) / episodes, 2)
+    return piece
+
+
+def _begin(learned: LearnedPolicy) -> Piece:
+    return Piece(
+        chosen=learned.comparison.chosen,
+        reason=learned.comparison.reason,
+        seconds=round(learned.seconds, 2),
+    )
+
+
+def _test_scenes(
+    world: World, seed: int, episodes: int, shapes: bool, piece: Piece
+) -> Iterator[Scene]:
+    """Yield the first test scenes in which the expert's own trajectory succeeds."""
+    number = given = 0
+    while given < episodes:
+        scene = draw_scene(world.task, 100_000 * seed + _FIRST_TEST + number, shapes)
+        number += 1
+        if _solved(world, scene) is None:
+            piece.refused += 1
+            continue
+        given += 1
+        yield scene
 
 
 def demonstrations(task: str, seed: int, count: int, shapes: bool) -> list[Example]:
@@ -173,15 +235,23 @@ def _policies(
 
 def _translated(examples: Sequence[Example], keypoints: DetectedKeypoints) -> EndEffectorTrajectory:
     """Shift the demonstration whose keypoints, relative to their centre, are most similar."""
-    here = keypoints.positions - keypoints.center
-    distance = [
-        np.linalg.norm(e.keypoints.positions - e.keypoints.center - here, axis=1).mean()
-        for e in examples
-    ]
-    nearest = examples[int(np.argmin(distance))]
+    distance, shifts = [], []
+    for example in examples:
+        both = keypoints.found & example.keypoints.found
+        if not both.any():
+            distance.append(np.inf)
+            shifts.append(np.zeros(3))
+            continue
+        here, there = keypoints.positions[both], example.keypoints.positions[both]
+        off = there - there.mean(axis=0) - (here - here.mean(axis=0))
+        distance.append(np.linalg.norm(off, axis=1).mean())
+        shifts.append(here.mean(axis=0) - there.mean(axis=0))
+    nearest = int(np.argmin(distance))
+    if not np.isfinite(distance[nearest]):
+        raise KeypointsNotFoundError("no demonstration shows a keypoint that was found")
     shift = np.eye(4)
-    shift[:3, 3] = keypoints.center - nearest.keypoints.center
-    return nearest.trajectory.transformed(shift)
+    shift[:3, 3] = shifts[nearest]
+    return examples[nearest].trajectory.transformed(shift)
 
 
 def _episode(
