@@ -23,6 +23,7 @@ from kalm_core.vlm.guidance import GuidanceSettings, guide
 from kalm_interfaces.action import DetectKeypoints
 from kalm_interfaces.msg import KeypointArray
 from kalm_ros.action_server import GoalServer
+from kalm_ros.aside import Aside
 from kalm_ros.conversions import CAMERA_FRAME, color_to_ros, header_to_ros, keypoints_to_ros
 from kalm_ros.frame_buffer import FrameBuffer, FrameSettings
 from kalm_ros.markers import keypoint_markers
@@ -61,6 +62,7 @@ class KeypointNode(Node):
         self._keypoints = self.create_publisher(KeypointArray, "kalm/keypoints", LATCHED)
         self._markers = self.create_publisher(MarkerArray, "kalm/keypoint_markers", LATCHED)
         self._overlay = self.create_publisher(Image, "kalm/keypoint_overlay", LATCHED)
+        self._aside = Aside(self)
         GoalServer(
             self,
             DetectKeypoints,
@@ -94,6 +96,9 @@ class KeypointNode(Node):
     def _show(self, message: KeypointArray, detected: DetectedKeypoints, frame: RgbdFrame) -> None:
         self._keypoints.publish(message)
         self._markers.publish(keypoint_markers(detected, message.header))
+        self._aside.call("the picture of keypoints", lambda: self._paint(detected, frame))
+
+    def _paint(self, detected: DetectedKeypoints, frame: RgbdFrame) -> None:
         picture = draw_keypoints(frame, detected)
         self._overlay.publish(color_to_ros(picture, header_to_ros(frame.stamp, CAMERA_FRAME)))
 

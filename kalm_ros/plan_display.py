@@ -11,6 +11,7 @@ from kalm_core.planning.planner import MotionPlan
 from kalm_core.report.plan import draw_plan
 from kalm_core.rgbd import RgbdFrame
 from kalm_interfaces.msg import CertifiedMotion
+from kalm_ros.aside import Aside
 from kalm_ros.conversions import (
     BASE_FRAME,
     CAMERA_FRAME,
@@ -30,11 +31,15 @@ class PlanDisplay:
         self._markers = node.create_publisher(MarkerArray, "kalm/plan_markers", LATCHED)
         self._path = node.create_publisher(JointTrajectory, "kalm/planned_path", LATCHED)
         self._overlay = node.create_publisher(Image, "kalm/plan_overlay", LATCHED)
+        self._aside = Aside(node)
 
     def show(self, plan: MotionPlan, frame: RgbdFrame, message: CertifiedMotion) -> None:
-        """Show a plan, and in the picture the image that it was made from."""
+        """Show a plan, and in a picture, a moment later, the image that it was made from."""
         header = header_to_ros(stamp_from_ros(message.header.stamp), BASE_FRAME)
         self._markers.publish(plan_markers(plan.motion.execution, plan.approach_tools, header))
         self._path.publish(joint_path_to_ros(plan.motion.whole, header))
+        self._aside.call("the picture of a plan", lambda: self._paint(plan, frame))
+
+    def _paint(self, plan: MotionPlan, frame: RgbdFrame) -> None:
         picture = draw_plan(frame, plan)
         self._overlay.publish(color_to_ros(picture, header_to_ros(frame.stamp, CAMERA_FRAME)))
