@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, uniform_filter
-from scipy.sparse import csr_matrix
+from scipy.sparse import coo_matrix
 from scipy.spatial import cKDTree
 
 from kalm_core.rgbd import RgbdFrame
@@ -94,10 +94,10 @@ def facing_directions(
     tree = cKDTree(centers)
     pairs = cKDTree(points_base).sparse_distance_matrix(tree, radius, output_type="ndarray")
     lengths = np.bincount(pairs["i"], minlength=len(points_base))
-    near = csr_matrix(
-        (np.ones(len(pairs)), (pairs["i"], pairs["j"])), (len(points_base), len(cells))
-    )
-    surface = near @ votes
+    shape = (len(points_base), len(cells))
+    near = coo_matrix((np.ones(len(pairs)), (pairs["i"], pairs["j"])), shape)
+    near.has_canonical_format = True  # no pair comes twice: nothing to sort and add up
+    surface = near.tocsr() @ votes
     total = surface + camera_vote * lengths[:, None] * _camera_lobe(frame, points_base)
     best = total.argmax(axis=1)
     window = (best[:, None] + np.arange(-3, 4)[None]) % _BINS

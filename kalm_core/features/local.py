@@ -28,6 +28,8 @@ def _mirrored(*offsets: float) -> Array:
 _LATERAL = _mirrored(0.022, 0.05, 0.08, 0.115, 0.155, 0.2)
 _UP = _mirrored(0.02, 0.045, 0.08, 0.115, 0.155)
 _OUT = np.array([-0.09, -0.07, -0.045, -0.015])
+
+_CHUNK = 250  # points at a time: what is computed of them fits into a processor's cache
 """The pattern's places [m]: to the side, up, and out of the surface. The layers behind the surface
 see the free space above and beside a body, which tells its upper part from its lower part."""
 
@@ -84,7 +86,7 @@ class LocalFeature:
         depth = fill_small_holes(frame.depth)
         s = self.settings
         out, share = facing_directions(frame, points[valid], s.facing_radius, s.camera_vote)
-        for part in np.array_split(np.arange(len(valid)), max(1, len(valid) // 2000)):
+        for part in np.array_split(np.arange(len(valid)), max(1, len(valid) // _CHUNK)):
             rows = self._signed_distance(frame, depth, points[valid[part]], out[part])
             result[valid[part]] = rows * (share[part] >= s.min_facing)[:, None]
         return unit_rows(result)
