@@ -1,6 +1,7 @@
-"""Make `docs/benchmarks.md` from the files in `benchmarks/results/`.
+"""Make `docs/benchmarks.md` from the files in `benchmarks/results/` and `benchmarks/notes/`.
 
-Run it with `make docs`.
+A note, `benchmarks/notes/NAME.md`, says what was hoped for, what fell short and why. Run it with
+`make docs`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 from benchmarks.results import RESULTS_FOLDER
 
+NOTES_FOLDER = Path(__file__).parent / "notes"
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Measurements
 
@@ -20,21 +22,31 @@ simulated laboratory, on the machine named with it; none on a real arm. Interval
 """
 
 
+MANY = 25
+"""Rows beyond which a table is folded away."""
+
+
 def section(results: dict[str, Any]) -> str:
     """Return one results file as Markdown."""
+    note = NOTES_FOLDER / f"{results['name']}.md"
+    rows, folded = results["rows"], len(results["rows"]) > MANY
     lines = [
         f"## {results['name']}",
         "",
         f"`{results['command']}`, {results['seconds']:.0f} s on {results['machine']}, "
         f"commit {results['commit']}.",
         "",
+        *([note.read_text().strip(), ""] if note.is_file() else []),
+        *([f"<details><summary>{len(rows)} rows</summary>", ""] if folded else []),
         "| id | value | n | 95 % | note |",
         "|---|---|---|---|---|",
     ]
-    for row in results["rows"]:
+    for row in rows:
         value = "not measured" if row["value"] is None else f"{row['value']:.4g} {row['unit']}"
         interval = "" if row["low"] is None else f"{row['low']:.3g} to {row['high']:.3g}"
         lines.append(f"| `{row['id']}` | {value} | {row['n']} | {interval} | {row['note']} |")
+    if folded:
+        lines += ["", "</details>"]
     return "\n".join(lines)
 
 
