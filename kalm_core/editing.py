@@ -133,7 +133,8 @@ def edit_keypoints(
     kept = [k for k in range(len(reference)) if k + 1 not in edit.drop]
     rows = [_row_of_kept(views[seed], reference.positions[k], k + 1) for k in kept]
     rows += [_row_at(views[seed], pixel, detector.settings.stride) for pixel in edit.add]
-    contacts = [find_contact(item, settings.proximity.contact_width) for item in demonstrations]
+    where = settings.proximity
+    contacts = [find_contact(item, where.contact_width, where.rest) for item in demonstrations]
     verifier = Verifier(views, contacts, detector, seed, settings.contact_tolerance)
     candidates = verifier.describe(np.array(rows, np.int64), settings.seed)
     matches = verifier.match(candidates)

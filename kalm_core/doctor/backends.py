@@ -71,6 +71,7 @@ BACKENDS: dict[str, Callable[[], object]] = {
     "geometric": lambda: _mask("geometric"),
     "sam": lambda: _mask("sam"),
     "local": lambda: _feature("local"),
+    "color": lambda: _feature("color"),
     "fpfh": lambda: _feature("fpfh"),
     "dino": lambda: _feature("dino"),
     "roboplan": lambda: _planner("roboplan"),

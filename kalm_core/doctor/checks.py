@@ -65,6 +65,7 @@ METHOD = (
         ),
     ),
     Check("features", "local", True, partial(backends.backend, "local")),
+    Check("features", "color", True, partial(backends.backend, "color")),
     Check("features", "fpfh", True, partial(backends.backend, "fpfh")),
     Check(
         "features",

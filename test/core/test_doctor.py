@@ -100,7 +100,7 @@ def test_the_whole_table_runs_and_tells_no_secret() -> None:
     assert "do-not-tell" not in done.stdout + done.stderr
     found = {line["name"]: line for line in lines}
     assert "OPENAI_API_KEY set" in found["vlm"]["text"]
-    for name in ("numpy", "open3d", "local", "fpfh", "proximity", "geometric", "roboplan"):
+    for name in ("numpy", "open3d", "local", "color", "fpfh", "proximity", "geometric", "roboplan"):
         assert found[name]["status"] == "ok", found[name]
     lacking = [line for line in lines if line["needed"] and line["status"] == "missing"]
     assert done.returncode == (1 if lacking else 0)
@@ -121,5 +121,6 @@ def test_backends_are_tried_as_a_configuration_says(
 
 def test_every_backend_of_the_table_can_be_asked() -> None:
     assert set(BACKENDS) == {
-        "proximity", "vlm", "geometric", "sam", "local", "fpfh", "dino", "roboplan", "moveit",
+        "proximity", "vlm", "geometric", "sam", "local", "color", "fpfh", "dino", "roboplan",
+        "moveit",
     }  # fmt: skip
