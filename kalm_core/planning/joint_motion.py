@@ -20,10 +20,13 @@ class JointMotionSettings(Settings):
     """How the free motion between two postures is searched and timed."""
 
     edge_step: float = Field(
-        0.02, gt=0.0, le=0.05, description="distance of collision checks along a motion [rad]"
+        0.04,
+        gt=0.0,
+        le=0.1,
+        description="distance of collision checks along a motion; a certificate looks closer [rad]",
     )
     search_step: float = Field(
-        0.05,
+        0.08,
         gt=0.0,
         le=0.2,
         description="distance of collision checks in the search; what it overlooks is found by the "
