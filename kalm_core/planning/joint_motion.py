@@ -30,7 +30,7 @@ class JointMotionSettings(Settings):
         gt=0.0,
         le=0.2,
         description="distance of collision checks in the search; what it overlooks is found by the "
-        "check of the timed motion, and searched anew at edge_step [rad]",
+        "check of the timed motion, and searched anew at half of edge_step [rad]",
     )
     max_connection: float = Field(
         1.0, gt=0.0, le=5.0, description="longest edge of the search tree [rad]"
@@ -78,7 +78,7 @@ def joint_path_to(
     try:
         return timed(scene, corners, settings)
     except SearchError:
-        finely = search(scene, q_start, q_goal, settings, settings.edge_step)
+        finely = search(scene, q_start, q_goal, settings, settings.edge_step / 2)
         return timed(scene, finely, settings)
 
 
