@@ -1,7 +1,8 @@
 """A slow and dense check of a motion by MuJoCo; it shares nothing with the planner but its values.
 
 The arm is that of franky-sim with every mesh of it, the visible ones as well as those for contacts,
-each as its convex hull. Postures are at most `STEP` apart at the fastest point of the arm. Where
+each as its convex hull; where two hulls of links overlap, their triangles decide
+(`certificate_meshes`). Postures are at most `STEP` apart at the fastest point of the arm. Where
 MuJoCo says that nothing is near, the next posture may be farther away, by no more than what is
 certain to stay farther than `NEAR` from everything.
 """
@@ -15,6 +16,7 @@ import mujoco
 import numpy as np
 
 from benchmarks.certificate_arm import KINDS, PREFIX, SLOTS, compile_arm
+from benchmarks.certificate_meshes import LinkMeshes
 from benchmarks.certificate_scenes import Solid
 from kalm_core import fr3_limits
 from kalm_core.planning.motion import Motion
@@ -93,6 +95,9 @@ class DenseChecker:
         self._range = np.array([j.range for j in joints])
         self._w = [int(m.joint(f"{PREFIX}finger_joint{i}").qposadr[0]) for i in (1, 2)]
         self._hand = m.body(f"{PREFIX}hand").id
+        self._camera = int(np.flatnonzero(m.geom_dataid == m.mesh("camera").id)[0])
+        self._meshes = LinkMeshes()
+        self._posture = (np.zeros(7), 0.0)
         self._corners = self._body_corners()
         self.set_scene(())
 
@@ -160,6 +165,7 @@ class DenseChecker:
         )
 
     def _put(self, q: Array, width: float) -> None:
+        self._posture = (q, width)
         self._data.qpos[self._q] = q
         self._data.qpos[self._w] = width / 2
         mujoco.mj_kinematics(self._model, self._data)
@@ -246,10 +252,20 @@ class DenseChecker:
                 with_scene = with_scene & ~(finger & (gap.min(axis=1) <= contacts.radius))
                 pair, distance = pair[with_scene | ~finger], distance[with_scene | ~finger]
                 with_scene = self._slot[pair].any(axis=1)
-        return (
-            *(self._least(distance, pair, mask)[0] for mask in (with_scene, ~with_scene)),
-            *(self._least(distance, pair, mask)[1] for mask in (with_scene, ~with_scene)),
-        )  # type: ignore[return-value]
+        scene, text = self._least(distance, pair, with_scene)
+        itself, text_self = self._least(self._confirmed(distance, pair), pair, ~with_scene)
+        return scene, itself, text, text_self
+
+    def _confirmed(self, distance: Array, pair: Array) -> Array:
+        """Return the distances with those of hulls that overlap where the links do not, exact."""
+        exact = distance.copy()
+        for k in np.flatnonzero((distance < 0) & ~self._slot[pair].any(axis=1)):
+            if self._camera in pair[k]:  # a box, which is its own hull
+                continue
+            names = (self._names[int(g)] for g in pair[k])
+            apart = self._meshes.distance(*names, *self._posture)
+            exact[k] = apart if apart > 0 else distance[k]
+        return exact
 
     def _least(self, distance: Array, pair: Array, mask: Array) -> tuple[float, str]:
         if not mask.any():
