@@ -23,6 +23,9 @@ RESULT_TIMEOUT = 300
 FEEDBACK_PERIOD = 0.1
 """Feedback of one stage is not sent more often than this [s]."""
 
+DISCOVERY = 2.0
+"""A goal's sender is known to the middleware after this time, or it is gone [s]."""
+
 Execute = Callable[[Any, Any, Progress], str]
 MakeFeedback = Callable[[str, float, str], Any]
 
@@ -41,9 +44,9 @@ class GoalServer:
             sentence on success, and raises a `KalmError` otherwise (what it has filled is sent).
         feedback: makes a feedback message of (stage, fraction, text).
         running: a lock that servers share which must not run at the same time.
-        attended: stop a goal when nobody listens for its feedback any more. A client that leaves
-            is missed at once; one that was killed or cut off when the middleware gives it up, 20 s
-            later with Fast DDS as it comes.
+        attended: stop a goal when the action has no client any more, of whatever goal. A client
+            that leaves is missed at once; one that was killed or cut off when the middleware gives
+            it up, 20 s later with Fast DDS and its default settings.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class GoalServer:
         self._feedback = feedback
         self._running = threading.Lock() if running is None else running
         self._attended = attended
-        self._feedback_topic = f"{node.resolve_service_name(name)}/_action/feedback"
+        self._results = f"{node.resolve_service_name(name)}/_action/get_result"
         self._server = ActionServer(
             node,
             kind,
@@ -124,13 +127,20 @@ class GoalServer:
             if self._node.context.ok():
                 goal.publish_feedback(self._feedback(stage, fraction, text))
 
-        attended = False
+        began, attended, told = time.monotonic(), False, False
 
         def deserted() -> bool:
-            nonlocal attended  # a goal may arrive before the middleware knows who sent it
-            listened = self._node.count_subscribers(self._feedback_topic) > 0
-            attended = attended or listened
-            return attended and not listened
+            nonlocal attended, told
+            if self._node.count_clients(self._results) > 0:
+                attended = True
+                return False
+            # a goal may arrive before the middleware has made its sender known
+            if not attended and time.monotonic() - began < DISCOVERY:
+                return False
+            if not told:
+                self._node.get_logger().warning(f"{self._name}: no client is left; stopping")
+                told = True
+            return True
 
         def should_stop() -> bool:
             if not self._node.context.ok() or goal.is_cancel_requested:

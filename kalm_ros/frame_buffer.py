@@ -69,8 +69,8 @@ class FrameSettings(Settings):
     max_age: float = Field(
         0.5,
         ge=0,
-        le=2,
-        description="an image may be this old when it is asked for; looking at it takes longer [s]",
+        le=1,
+        description="an image may be this old when it is asked for, if the arm was still since [s]",
     )
     pair_tolerance: float = Field(
         0.02, ge=0, le=1, description="most time between a colour and its depth image [s]"
@@ -132,7 +132,7 @@ class FrameBuffer:
         self._topics[self._node.resolve_topic_name(topic)] = kept
 
     def fresh(self, progress: Progress) -> RgbdFrame:
-        """Return a frame that is at most `max_age` old at this call, with the arm still.
+        """Return a frame at most `max_age` old at this call, with the arm still since then.
 
         Raises:
             NoImageError: no usable frame came within the timeout; the text says what is missing.
@@ -184,7 +184,7 @@ class FrameBuffer:
         return None
 
     def _still_pose(self, stamp: int) -> Array | None:
-        """Return T_base_ee at a time, if poses around it are known and the arm was still."""
+        """Return T_base_ee at a time, if poses around it are known and the arm is still since."""
         s = self._settings
         window = s.still_window * NANOSECONDS
         stamps = np.array([item[0] for item in self._poses], dtype=np.int64)
@@ -193,8 +193,8 @@ class FrameBuffer:
             return None  # not known yet, or not known any more
         if stamps[after] - stamps[after - 1] > s.pose_gap * NANOSECONDS:
             return None
-        around = (stamps >= stamp - window) & (stamps <= stamp + window)
-        around[after - 1 : after + 1] = True
+        around = stamps >= stamp - window
+        around[after - 1 :] = True
         poses = np.stack([self._poses[int(i)][1] for i in np.flatnonzero(around)])
         moved = np.linalg.norm(poses[:, :3, 3] - poses[0, :3, 3], axis=1).max()
         turned = rotation_angle(poses, np.broadcast_to(poses[0], poses.shape)).max()

@@ -44,9 +44,9 @@ from kalm_sim.scene import SceneParameters, draw_scene
 from kalm_sim.tasks.base import Instances
 from kalm_sim.tasks.registry import TASKS
 
-_SHOWN = 0.6
+_SHOWN = 1.1
 """A new scene is shown for so long before its service answers [s]: who is asked next may take an
-image that is a moment old (`FrameSettings.max_age`)."""
+image that is up to a second old (`FrameSettings.max_age`)."""
 
 
 class SimNodeSettings(Settings):

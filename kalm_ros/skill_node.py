@@ -96,7 +96,7 @@ class SkillNode(Node):
             lambda phase, fraction, text: ExecuteSkill.Feedback(
                 phase=phase, progress=fraction, text=text
             ),
-            attended=True,  # the arm does not go on for a caller who is gone
+            attended=True,  # the arm does not go on for nobody
         )
         self.create_service(
             ListSkills, "kalm/list_skills", self._list, callback_group=ReentrantCallbackGroup()

@@ -67,7 +67,7 @@ class Place:
 
 
 class Bench:
-    def __init__(self, graph, skills, without=()) -> None:
+    def __init__(self, graph, skills, without=(), at=None) -> None:
         (skills / "open").mkdir(parents=True)
         node = graph.make("places")
         self.places = {phase: Place(node, phase) for phase in PLACES if phase not in without}
@@ -78,7 +78,7 @@ class Bench:
                 parameter_overrides=[rclpy.Parameter(k, value=v) for k, v in parameters.items()],
             )
         )
-        self.action = graph.action_client(ExecuteSkill, "execute_skill")
+        self.action = (at or graph).action_client(ExecuteSkill, "execute_skill")
         self.said: list[str] = []
         await_server(self.action)
 
@@ -174,6 +174,17 @@ def test_a_cancel_reaches_the_phase_and_the_next_goal_works(bench, phase):
     assert len(result.phases) == len(result.seconds)
     place.release.set()
     assert bench.run()[1] is Outcome.SUCCEEDED
+
+
+def test_the_arm_stops_when_the_caller_has_left(graph, tmp_path):
+    caller = graph.another()
+    bench = Bench(graph, tmp_path, at=caller)
+    place = bench.places["execute"]
+    place.release.clear()
+    bench.start()
+    assert place.entered.wait(60.0)
+    caller.close()
+    assert place.stopped.wait(20.0)
 
 
 @pytest.mark.parametrize("phase", PHASES)
