@@ -93,9 +93,10 @@ def find_by_votes(
 
 
 def _densest(votes: Array, weight: Array, cell: float, count: int = 3) -> list[tuple[float, Array]]:
-    """Return the strongest cells of a grid over (V, 3) votes [m]: weight, and mean vote (3,).
+    """Return the strongest places of (V, 3) votes [m], apart from each other: weight, mean (3,).
 
-    A vote counts in the eight cells of doubled size around it, so no border parts a cluster.
+    A vote counts in the eight cells of doubled size around it, so no border parts a cluster; of the
+    cells that share one cluster only the strongest is returned.
     """
     low = np.floor(votes / cell).astype(np.int64)
     shifts = np.stack(np.meshgrid(*[(0, 1)] * 3), axis=-1).reshape(-1, 3)
@@ -103,9 +104,12 @@ def _densest(votes: Array, weight: Array, cell: float, count: int = 3) -> list[t
     _, label = np.unique(cells, axis=0, return_inverse=True)
     label = label.reshape(-1)
     total = np.bincount(label, np.tile(weight, len(shifts)))
-    result = []
-    for best in np.argsort(-total)[:count]:
+    result: list[tuple[float, Array]] = []
+    for best in np.argsort(-total):
         members = np.flatnonzero(label == best) % len(votes)
         mean = np.average(votes[members], axis=0, weights=weight[members])
-        result.append((float(total[best]), np.asarray(mean)))
+        if all(np.linalg.norm(mean - other) > 2 * cell for _, other in result):
+            result.append((float(total[best]), np.asarray(mean)))
+        if len(result) == count:
+            break
     return result

@@ -56,3 +56,13 @@ def test_the_same_places_in_another_order_give_the_same_motion():
 def test_without_places_there_is_no_motion():
     none = np.zeros((0, 3))
     assert find_by_votes(REFERENCE, none, cKDTree(none), np.zeros((0, 10)), **SETTINGS) is None
+
+
+def test_of_two_equal_arrangements_neither_leads():
+    first, second = (transform_points(make_pose(np.eye(3), [x, 0, 0]), REFERENCE) for x in (-1, 1))
+    points = np.concatenate([first, second])
+    scores = (np.tile(np.arange(10), 2)[:, None] == np.arange(10)[None]).astype(np.float32)
+    alone = find_by_votes(REFERENCE, first, cKDTree(first), scores[:10], **SETTINGS)
+    both = find_by_votes(REFERENCE, points, cKDTree(points), scores, **SETTINGS)
+    assert alone.lead > 0.9
+    assert both.support > 0.99 and both.lead < 0.01
