@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
@@ -36,6 +36,13 @@ class ColorSettings(Settings):
     )
     voxel: float = Field(0.008, ge=0.002, le=0.05, description="grid that thins the cloud [m]")
     max_range: float = Field(1.5, ge=0.2, le=5.0, description="farthest depth that is used [m]")
+
+    @field_validator("radii")
+    @classmethod
+    def _ascend(cls, radii: tuple[float, ...]) -> tuple[float, ...]:
+        if not radii or radii[0] <= 0 or radii[-1] > 0.5 or (np.diff(radii) <= 0).any():
+            raise ValueError(f"{radii} is not a list of ascending radii of 0 to 0.5 m")
+        return radii
 
 
 class ColorFeature:

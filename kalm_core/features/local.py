@@ -28,10 +28,10 @@ def _mirrored(*offsets: float) -> Array:
 _LATERAL = _mirrored(0.022, 0.05, 0.08, 0.115, 0.155, 0.2)
 _UP = _mirrored(0.02, 0.045, 0.08, 0.115, 0.155)
 _OUT = np.array([-0.09, -0.07, -0.045, -0.015])
-
-_CHUNK = 250  # points at a time: what is computed of them fits into a processor's cache
 """The pattern's places [m]: to the side, up, and out of the surface. The layers behind the surface
 see the free space above and beside a body, which tells its upper part from its lower part."""
+
+_CHUNK = 250  # points at a time: what is computed of them fits into a processor's cache
 
 
 class LocalSettings(Settings):

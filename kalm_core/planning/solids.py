@@ -42,14 +42,19 @@ def link_solids(urdf: str, meshes: Path) -> dict[str, list[bytes]]:
         One or two convex meshes a link, as binary STL.
 
     Raises:
-        ConfigError: a mesh cannot be read.
+        ConfigError: a mesh cannot be read, or is flat.
     """
     collision, visual = _triangles(urdf, meshes)
     solids = {}
     for name in {**collision, **visual}:
         shapes = [kind[name] for kind in (collision, visual) if name in kind]
-        pieces = _pieces(shapes[0], np.concatenate(shapes))
-        solids[name] = [_stl(_grown(points)) for points in pieces]
+        try:
+            pieces = _pieces(shapes[0], np.concatenate(shapes))
+            solids[name] = [_stl(_grown(points)) for points in pieces]
+        except QhullError as error:
+            raise ConfigError(
+                f"the shapes of {name} in the arm's URDF enclose no volume", "correct its meshes"
+            ) from error
     return solids
 
 

@@ -76,3 +76,9 @@ def test_the_length_follows_from_the_shells(radii):
     feature = ColorFeature(ColorSettings(radii=radii))
     rows = feature.extract(picture((0.2, 0.1, 0.4)), np.array([[160, 120]]))
     assert rows.shape == (1, feature.dimension)
+
+
+@pytest.mark.parametrize("radii", [(), (0.04, 0.015), (-0.01, 0.04), (0.02, 0.02), (0.1, 0.9)])
+def test_radii_that_are_no_shells_are_refused(radii):
+    with pytest.raises(ValueError, match="ascending"):
+        ColorSettings(radii=radii)
