@@ -52,6 +52,7 @@ def main(  # noqa: PLR0917 - options of a command
         and set(chosen_tasks) == set(TASKS)
         and seeds >= _FULL_SEEDS
         and episodes >= _FULL_EPISODES
+        and all(pieces.values())
     )
     results = Results("metaworld", "make bench-metaworld", full)
     for setting in chosen_settings:

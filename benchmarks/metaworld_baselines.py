@@ -104,9 +104,11 @@ def main(  # noqa: PLR0917 - options of a command
         and first_seed == 0
         and seeds >= _FULL_SEEDS
         and episodes >= _FULL_EPISODES
+        and all(pieces.values())
     )
     results = Results("metaworld_baselines", "make bench-metaworld_baselines", full)
-    results.started -= sum(piece.seconds for known in pieces.values() for piece in known)
+    if finished:  # what was trained before: its processor time
+        results.started -= sum(piece.seconds for known in pieces.values() for piece in known)
     for kind in chosen_kinds:
         _add_rows(results, kind, {task: pieces[kind, task] for task in chosen_tasks})
     console.print(f"written: {results.write()}")
@@ -165,7 +167,9 @@ def _views(task: str, scenes: list[Scene], count: int, stream: int, folder: Path
             for scene, path in missing:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 seen = look(world, viewer, scene, count, stream)
-                np.savez(path, **{f.name: getattr(seen, f.name) for f in fields(Sights)})
+                temporary = path.with_suffix(".tmp.npz")
+                np.savez(temporary, **{f.name: getattr(seen, f.name) for f in fields(Sights)})
+                temporary.replace(path)
     read = []
     for path in paths:
         with np.load(path, allow_pickle=False) as stored:
