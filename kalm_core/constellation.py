@@ -7,6 +7,7 @@ that the most similarity supports wins, with tolerance for parts of another size
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -208,6 +209,49 @@ def find_upright(
     motions = propose_motions(
         reference, points, scores, peaks, tolerance=tolerance, size_change=size_change
     )
+    return best_supported(
+        motions,
+        reference,
+        points,
+        tree,
+        scores,
+        tolerance=tolerance,
+        penalty=penalty,
+        tried=tried,
+    )
+
+
+def best_supported(
+    motions: Iterable[Array],
+    reference: Array,
+    points: Array,
+    tree: cKDTree,
+    scores: NDArray[np.floating],
+    *,
+    tolerance: float,
+    penalty: float,
+    tried: int,
+    wide_looks: int = 0,
+    looks: int = 2,
+) -> UprightFit | None:
+    """Refine proposed upright motions with the matches near them, and return the best supported.
+
+    Args:
+        motions: (4, 4), the most promising first; one that puts all keypoints near where an earlier
+            one does is passed over.
+        reference: (K, 3) keypoints [m] in the reference.
+        points: (N, 3) places in the scene.
+        tree: over the places.
+        scores: (N, K).
+        tolerance: how far from its expected place a keypoint may be [m].
+        penalty: see `best_near`.
+        tried: motions that are examined.
+        wide_looks: of coarse motions, so many first refinements look farther and do not count.
+        looks: refinements that count; each but the first begins at what all matches together gave.
+
+    Returns:
+        None when there is no motion.
+    """
     fits: list[tuple[float, Array, Array]] = []  # support, motion, middle of the keypoints
     seen: list[Array] = []
     for motion in motions:
@@ -218,18 +262,21 @@ def find_upright(
             continue
         seen.append(expected)
         refined = motion
-        for _ in range(2):  # the second time from the motion that all matches together give
+        for look in range(wide_looks + looks):
+            expected = transform_points(refined, reference)
+            wide = look < wide_looks
+            radius = 1.5 * tolerance if wide else tolerance
             chosen, value = best_near(
-                expected, points, tree, scores, radius=tolerance, penalty=penalty
+                expected, points, tree, scores, radius=radius, penalty=penalty
             )
-            support = float(np.maximum(value, 0.0).mean())
-            fits.append((support, refined, expected.mean(axis=0)))
+            if not wide:
+                support = float(np.maximum(value, 0.0).mean())
+                fits.append((support, refined, expected.mean(axis=0)))
             use = chosen >= 0
             if use.sum() < 2:
                 break
             weights = np.maximum(value[use], 1e-3) ** 4
             refined = fit_upright(reference[use], points[chosen[use]], weights)
-            expected = transform_points(refined, reference)
     if not fits:
         return None
     support, motion, middle = max(fits, key=lambda item: item[0])

@@ -70,7 +70,10 @@ class CorrespondenceSettings(Settings):
         0.03, ge=0.005, le=0.2, description="distance from where the others expect a keypoint [m]"
     )
     size_change: float = Field(
-        0.35, ge=0.0, le=1.0, description="share by which distances between pairs of keypoints may change"
+        0.35,
+        ge=0.0,
+        le=1.0,
+        description="share by which distances between pairs of keypoints may change",
     )
     distance_penalty: float = Field(
         0.3, ge=0.0, le=1.0, description="taken from the score at the tolerance"

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from kalm_core.constellation import UprightFit, best_near, fit_upright, score_peaks
-from kalm_core.se3 import Array, make_pose, rotation_about_z, transform_points
+from kalm_core.constellation import UprightFit, best_supported, score_peaks
+from kalm_core.se3 import Array, make_pose, rotation_about_z
 
 _TURNS = 36
 _PLACES = 25  # of each keypoint that vote
 _SHARP = 0.05  # a score lower than the keypoint's best by this votes by 1/e of its weight
 _TRIED = 40
-_ROUNDS = 4
+_LOOKS = 3
 
 
 def find_by_votes(
@@ -60,36 +60,18 @@ def find_by_votes(
             motion = make_pose(np.eye(3), center) @ turn @ make_pose(np.eye(3), -middle)
             ranked.append((strength, motion))
     ranked.sort(key=lambda item: -item[0])
-    fits: list[tuple[float, Array, Array]] = []  # support, motion, middle of the keypoints
-    seen: list[Array] = []
-    for _, motion in ranked:
-        if len(seen) == _TRIED:
-            break
-        expected = transform_points(motion, reference)
-        if any(np.abs(expected - other).max() < tolerance / 2 for other in seen):
-            continue
-        seen.append(expected)
-        refined = motion
-        for step in range(_ROUNDS):
-            expected = transform_points(refined, reference)
-            # The turns are coarse, so the first look is a wide one and does not count.
-            radius = tolerance if step else 1.5 * tolerance
-            chosen, value = best_near(
-                expected, points, tree, scores, radius=radius, penalty=penalty
-            )
-            if step:
-                support = float(np.maximum(value, 0.0).mean())
-                fits.append((support, refined, expected.mean(axis=0)))
-            use = chosen >= 0
-            if use.sum() < 2:
-                break
-            strong = np.maximum(value[use], 1e-3) ** 4
-            refined = fit_upright(reference[use], points[chosen[use]], strong)
-    if not fits:
-        return None
-    support, motion, at = max(fits, key=lambda item: item[0])
-    elsewhere = [s for s, _, m in fits if np.linalg.norm(m - at) > 2 * tolerance]
-    return UprightFit(motion, support, support - max(elsewhere, default=0.0))
+    return best_supported(
+        (motion for _, motion in ranked),
+        reference,
+        points,
+        tree,
+        scores,
+        tolerance=tolerance,
+        penalty=penalty,
+        tried=_TRIED,
+        wide_looks=1,  # the turns are coarse
+        looks=_LOOKS,
+    )
 
 
 def _densest(votes: Array, weight: Array, cell: float, count: int = 3) -> list[tuple[float, Array]]:
