@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.metaworld_piece import OURS, SETTINGS
+from benchmarks.metaworld_piece import OURS, SETTINGS, Setting
 from benchmarks.results import RESULTS_FOLDER
 
 if TYPE_CHECKING:
@@ -29,7 +29,12 @@ _LABELS = {
     "nothing": "hand stays",
 }
 _COLORS = ("tab:blue", "tab:green", "tab:orange", "tab:red", "0.6")
-_HARDER = ("oracle", "outlier2", "shape")
+_HARDER = {
+    "oracle": "oracle",
+    "outlier2": "2 of 8\ndisplaced",
+    "detected": "detected",
+    "shape": "other\nshapes",
+}
 
 
 def draw(results: Mapping[str, Any], path: Path = PICTURE) -> Path:
@@ -51,9 +56,10 @@ def draw(results: Mapping[str, Any], path: Path = PICTURE) -> Path:
     _draw_settings(right, rows)
     left.set(ylabel="success, mean over five tasks", title="at any time", ylim=(-0.02, 1.04))
     middle.set(title="at the end")
-    right.legend(fontsize="small", loc="lower right")
-    count = rows["metaworld/oracle/mean"]["n"]
-    figure.suptitle(f"Meta-World, {count} episodes per point, 95 % intervals", fontsize="medium")
+    left.legend(*right.get_legend_handles_labels(), fontsize="small", loc="center right")
+    count, detected = (rows[f"metaworld/{name}/mean"]["n"] for name in ("oracle", "detected"))
+    title = f"Meta-World, {count} episodes per point ({detected} where detected), 95 % intervals"
+    figure.suptitle(title, fontsize="medium")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     return path
@@ -64,7 +70,7 @@ def _draw_counts(ax: Axes, rows: Mapping[str, Any], ending: str) -> None:
     by_count = {
         setting.demonstrations: name
         for name, setting in SETTINGS.items()
-        if not setting.displaced and not setting.shapes
+        if setting == Setting(demonstrations=setting.demonstrations)
     }
     counts = sorted(by_count)
     for color, policy in zip(_COLORS, _LABELS, strict=True):
@@ -88,7 +94,7 @@ def _draw_settings(ax: Axes, rows: Mapping[str, Any]) -> None:
         ax.bar(x, _column(end, "value"), 0.9 * step, color=color, label=label)
         for at, low, high in zip(x, _column(ever, "low"), _column(ever, "high"), strict=True):
             ax.plot([at, at], [low, high], color="0.3", linewidth=0.8)
-    ax.set_xticks(np.arange(len(_HARDER)) + 0.4, ("oracle", "2 of 8 displaced", "other shapes"))
+    ax.set_xticks(np.arange(len(_HARDER)) + 0.4, list(_HARDER.values()))
     ax.set(title="ten demonstrations; pale: at any time")
 
 
