@@ -22,6 +22,8 @@ SPACING = 0.003
 """Points on a surface are no farther apart along it [m]."""
 REACH = 1.0
 """Nothing farther from the base matters [m]."""
+SHOWN = 1.35
+"""Surfaces nearer to the base than this [m] are shown to the certificate; no link gets farther."""
 
 Kind = Literal["box", "cylinder", "capsule"]
 _KINDS: dict[int, Kind] = {
@@ -120,7 +122,7 @@ def surface_points(solids: tuple[Solid, ...]) -> Array:
 def _placed(kind: Kind, size: tuple[float, float, float], pose: bytes) -> Array:
     points = transform_points(np.frombuffer(pose).reshape(4, 4), _surface(kind, size))
     points = points[points[:, 2] > -0.001]
-    return np.asarray(points[np.linalg.norm(points, axis=1) < REACH])
+    return np.asarray(points[np.linalg.norm(points, axis=1) < SHOWN])
 
 
 def _surface(kind: Kind, size: tuple[float, float, float]) -> Array:

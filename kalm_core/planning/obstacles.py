@@ -45,7 +45,7 @@ class ObstacleSettings(Settings):
         0.12, ge=0.0, le=0.5, description="nearer depth is not believed (D435i) [m]"
     )
     reach: float = Field(
-        1.3, ge=0.3, le=3.0, description="points farther from the base cannot be touched [m]"
+        1.35, ge=0.3, le=3.0, description="points farther from the base cannot be touched [m]"
     )
     min_measured: float = Field(
         0.05,
