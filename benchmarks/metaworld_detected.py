@@ -9,6 +9,7 @@ a failure. Where the object really is only judges.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -142,7 +143,9 @@ def take_picture(world: World, scene: Scene) -> tuple[RgbdFrame, int]:
 
 @lru_cache(maxsize=5)
 def _viewer(world: World) -> Viewer:
-    return Viewer(world)
+    viewer = Viewer(world)
+    atexit.register(viewer.close)  # before the graphics library is gone
+    return viewer
 
 
 def learn_keypoints(world: World, seeds: Sequence[int], cut: SegmentationSettings) -> Eye:
