@@ -382,7 +382,7 @@ def _skill_folders(root: Path) -> list[Path]:
 
 
 def _unknown(folder: Path) -> UnknownSkillError:
-    names = [f.name for f in _skill_folders(folder.parent)]
+    names = [f.name for f in _skill_folders(folder.parent) if (f / "skill.yaml").is_file()]
     known = f"it has: {', '.join(names)}" if names else "it has none yet; learn one first"
     if kept := former_folders(folder):
         known += (

@@ -300,3 +300,10 @@ def test_a_mask_of_another_size_is_refused(tmp_path):
     folder = write_skill(replace(make_skill(), mask=np.ones((3, 3), bool)), tmp_path)
     with pytest.raises(BundleError, match=r"mask\.png has shape \(3, 3\)"):
         load_skill(folder)
+
+
+def test_other_folders_are_not_offered_as_skills(tmp_path):
+    (tmp_path / "holiday").mkdir()
+    with pytest.raises(UnknownSkillError) as caught:
+        load_skill(tmp_path / "open")
+    assert "holiday" not in str(caught.value)
