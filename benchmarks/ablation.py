@@ -18,7 +18,6 @@ from rich.console import Console
 from benchmarks.results import Results, share
 from kalm_core.correspondence import CorrespondenceSettings, KeypointDetector, require_found
 from kalm_core.distillation import DistillationSettings
-from kalm_core.errors import KalmError
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.learning import LearningSettings, learn_skill
 from kalm_core.planning.planner import make_planner
@@ -63,14 +62,13 @@ def one(
 ) -> Attempt:
     """Run one episode; with `truth_from`, the scene of the reference image, keypoints are true."""
     frame = runner.begin(scene, np.random.default_rng([scene.seed, 5]))
-    try:
+
+    def find(image: RgbdFrame) -> DetectedKeypoints:
         if truth_from is None:
-            keypoints = detect(skill, frame)
-        else:
-            keypoints = true_keypoints(skill.reference, truth_from, scene)
-    except KalmError as error:
-        return Attempt(error.outcome, str(error), runner.truth)
-    return runner.attempt(skill.policy, keypoints, frame, scene.seed)
+            return detect(skill, image)
+        return true_keypoints(skill.reference, truth_from, scene)
+
+    return runner.attempt(skill.policy, find, frame, scene.seed)
 
 
 def main(

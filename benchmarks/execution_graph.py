@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import socket
 import threading
 import time
 from collections import deque
@@ -30,6 +28,7 @@ from kalm_ros import conversions as c
 from kalm_ros.client import GraphClient
 from kalm_ros.laboratory_operator import LaboratoryOperator
 from kalm_ros.node_table import NodeEntry, select_nodes
+from kalm_ros.private_graph import free_domain, free_loopback
 from kalm_ros.supervisor import Supervisor
 from kalm_sim.laboratory import STILL_SPEED
 from kalm_sim.synthetic import free_view, make_demonstration
@@ -198,8 +197,8 @@ def running(
         parameters: by node name, beside those that the benchmark needs.
         stand_ins: node name -> module that takes its place.
     """
-    os.environ["ROS_DOMAIN_ID"] = str(_free_domain())
-    host = f"127.{random.randint(20, 250)}.{random.randint(1, 250)}.{random.randint(1, 250)}"
+    os.environ["ROS_DOMAIN_ID"] = str(free_domain())
+    host = free_loopback()
     places = {"sim_node": "benchmarks.execution_sim", **(stand_ins or {})}
     entries = []
     for entry in select_nodes(learning=False):
@@ -223,18 +222,6 @@ def running(
         supervisor.wait_ready(180.0)
         with GraphClient("benchmark") as client:
             yield Bench(supervisor, client, lines)
-
-
-def _free_domain() -> int:
-    """Return a ROS domain on which nobody speaks on this machine."""
-    while True:
-        domain = random.SystemRandom().randint(1, 100)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("0.0.0.0", 7400 + 250 * domain + 10))
-            except OSError:
-                continue
-            return domain
 
 
 class Reached:

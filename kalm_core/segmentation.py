@@ -30,6 +30,7 @@ _HELD_BELOW = 0.07  # a constant opening below this is a hand that holds somethi
 _METRES_PER_RADIAN = 0.1  # how much path a rotation counts for: that of a point 0.1 m off
 _FRONT = 0.6  # a pause this share of the radius off the contact is before the execution
 _HESITATION = 0.25  # ... when the tool is slower there than this share of its usual speed
+_FINGER_REST = 0.25  # the width of the hand is read some ten times a second [s]
 _SHORTEST_STEP = 0.005  # between the stamps of two poses [s]
 
 
@@ -147,7 +148,8 @@ def gripper_commands(
     """Read the commands off a measured opening.
 
     A command is a change by more than `finger_travel` from the last plateau; it counts from the
-    time when the fingers have arrived, for that is where they hold.
+    time when the fingers rest, for that is where they hold. They may creep on while the arm moves
+    on with what they hold, so it is not their last position that tells.
 
     Args:
         stamps: (T,) [s].
@@ -175,11 +177,22 @@ def gripper_commands(
     switches = []
     for k, (i, command) in enumerate(turns):
         stop = turns[k + 1][0] if k + 1 < len(turns) else len(opening)
-        stretch = opening[i:stop]
-        target = stretch.min() if command == CLOSED else stretch.max()
-        arrived = i + int(np.argmax(np.abs(stretch - target) <= 0.25 * finger_travel))
-        switches.append(_Switch(float(stamps[arrived]), command))
+        rests = i + _rest_after_motion(stamps[i:stop], opening[i:stop], finger_travel)
+        switches.append(_Switch(float(stamps[rests]), command))
     return initial, switches
+
+
+def _rest_after_motion(stamps: Array, opening: Array, finger_travel: float) -> int:
+    """Return the sample at which the fingers rest after the last motion of `finger_travel` [m]."""
+    ends = np.searchsorted(stamps, stamps + _FINGER_REST)
+    moves = [np.ptp(opening[i : end + 1]) > 0.25 * finger_travel for i, end in enumerate(ends)]
+    edges = np.flatnonzero(np.diff([False, *moves, False]))
+    rest = 0
+    for first, last in edges.reshape(-1, 2):
+        last = min(int(last), len(opening) - 1)
+        if abs(opening[last] - opening[first]) >= finger_travel or rest == 0:
+            rest = last
+    return rest
 
 
 def _cut(

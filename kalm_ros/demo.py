@@ -7,8 +7,6 @@ it shows is simulated; no real arm moves.
 from __future__ import annotations
 
 import json
-import os
-import random
 import shutil
 import signal
 import time
@@ -33,6 +31,7 @@ from kalm_ros.film import Film, Pixels, write_film, write_sheet
 from kalm_ros.laboratory_operator import LaboratoryOperator, SkillRun
 from kalm_ros.node_process import Echo
 from kalm_ros.node_table import select_nodes
+from kalm_ros.private_graph import free_loopback, take_free_domain
 from kalm_ros.supervisor import Supervisor
 from kalm_sim.tasks.base import Instances, Task
 from kalm_sim.tasks.registry import TASKS, task_named
@@ -218,7 +217,7 @@ def main(
         choice = Choice(task_named(task), *objects)
     except KalmError as error:
         raise typer.BadParameter(str(error)) from error
-    os.environ.setdefault("ROS_DOMAIN_ID", str(random.randint(1, 100)))
+    take_free_domain()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console.rule("KALM demo in a simulator: no real robot moves")
     if not reuse:
@@ -287,7 +286,7 @@ def laboratory(
     """
     for folder in (bags, skills):
         folder.mkdir(parents=True, exist_ok=True)
-    parameters = _folders(bags, skills)
+    parameters = _parameters(bags, skills)
     for node, values in (overrides or {}).items():
         parameters.setdefault(node, {}).update(values)
     with (
@@ -299,15 +298,17 @@ def laboratory(
         yield client, LaboratoryOperator(client, RobotModel.load(), task.name)
 
 
-def _folders(bags: Path, skills: Path) -> dict[str, dict[str, Any]]:
-    """Return the parameters that tell the nodes where skills and bags are."""
+def _parameters(bags: Path, skills: Path) -> dict[str, dict[str, Any]]:
+    """Return the nodes' parameters: where skills and bags are, and where the arm answers."""
     users = ("keypoint_node", "trajectory_node", "skill_node", "learner_node")
     overrides: dict[str, dict[str, Any]] = {
         name: {"skills": str(skills.resolve())} for name in users
     }
     overrides["recorder_node"] = {"folder": str(bags.resolve())}
     overrides["skill_node"]["speed_scale"] = 1.0  # nobody stands beside a simulated arm
-    overrides["sim_node"] = {"realtime": False}  # as fast as the machine can
+    host = free_loopback()
+    overrides["sim_node"] = {"realtime": False, "host": host}  # as fast as the machine can
+    overrides["robot_node"] = {"robot.host": host}
     return overrides
 
 

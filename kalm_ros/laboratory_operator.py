@@ -7,7 +7,8 @@ from the simulator's truth topics.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,13 @@ class SkillRun:
     seconds: dict[str, float]
 
 
+@dataclass
+class Recording:
+    """A recording; `bag` is its folder once it has ended."""
+
+    bag: str = ""
+
+
 class LaboratoryOperator:
     """Plays the person in the simulated laboratory.
 
@@ -128,23 +136,35 @@ class LaboratoryOperator:
         view, script, joints = draw_reachable(scene, rng, self._robot)
         self._make_ready_to_grasp(scene)
         self._move_joints(view.joints)
-        recording = self._client.send_goal(
-            "kalm/record_demonstration", RecordDemonstration, RecordDemonstration.Goal(name=name)
-        )
-        try:
+        with self.recording(name) as recording:
             self._rest(1.0)
             self._move_joints(joints[0])
             self._follow(script.whole(), joints[-1])
             self._rest(0.5)
+        return recording.bag
+
+    @contextmanager
+    def recording(self, name: str) -> Iterator[Recording]:
+        """Record what happens within; an error within leaves no bag.
+
+        Args:
+            name: of the bag.
+        """
+        goal = self._client.send_goal(
+            "kalm/record_demonstration", RecordDemonstration, RecordDemonstration.Goal(name=name)
+        )
+        recording = Recording()
+        try:
+            yield recording
         except (KalmError, KeyboardInterrupt):
-            self._client.wait(recording.cancel_goal_async(), 10.0, "cancelling the recording")
+            self._client.wait(goal.cancel_goal_async(), 10.0, "cancelling the recording")
             raise
         finished = self._client.call_service(
             "kalm/finish_recording", Trigger, Trigger.Request(), 60.0
         )
-        result = self._client.wait(recording.get_result_async(), 60.0, "the recorder").result
+        result = self._client.wait(goal.get_result_async(), 60.0, "the recorder").result
         _check(result.outcome)
-        return str(finished.message)
+        recording.bag = str(finished.message)
 
     def learn(
         self, name: str, bags: list[str], report: Callable[[str, float, str], None]

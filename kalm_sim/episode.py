@@ -6,16 +6,20 @@ faster than the wall clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 
-from kalm_core.errors import KalmError, Outcome
+from kalm_core.errors import KalmError, NoFeasibleTrajectoryError, Outcome
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints
-from kalm_core.planning.planner import MotionPlanner
+from kalm_core.planning.planner import MotionPlan, MotionPlanner
 from kalm_core.planning.robot_model import RobotModel
+from kalm_core.planning.views import path_to_other_view
 from kalm_core.policy.base import Policy
 from kalm_core.rgbd import RgbdFrame
 from kalm_core.robot.franky_arm import FrankyArm
@@ -24,8 +28,10 @@ from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.robot.whole_motion import do_motion
 from kalm_core.se3 import Array
 from kalm_sim.clearing import OPEN, cleared
+from kalm_sim.depth_noise import DepthNoiseSettings
 from kalm_sim.laboratory import Laboratory
 from kalm_sim.scene import SceneParameters, SceneTruth
+from kalm_sim.simulator import ArmPosture
 from kalm_sim.synthetic import draw_reachable, free_view
 from kalm_sim.viewpoints import READY
 
@@ -34,6 +40,18 @@ FREE_SPEED = 1.2
 
 HOLD_FORCE = 20.0
 """With which the hand closes on a cup [N]."""
+
+SETTLE_TIME = 0.5
+"""In which fingers and what they hold come to rest [s, simulated]."""
+
+READING_TIME = 0.12
+"""In which the width of the hand is read anew [s]."""
+
+SAMPLES = 16
+"""Trajectories sampled, as `trajectory_node` does by default."""
+
+Find = Callable[[RgbdFrame], DetectedKeypoints]
+"""Finds the keypoints of a skill in an image, or raises `KeypointsNotFoundError`."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +62,17 @@ class Attempt:
         outcome: of the suite.
         message: the sentence with it.
         truth: of the scene afterwards.
+        frame: the last image that keypoints were looked for in; None where there was none.
+        keypoints: found in it; None where there are none.
+        looks: views that were taken, 2 after a second look.
     """
 
     outcome: Outcome
     message: str
     truth: SceneTruth
+    frame: RgbdFrame | None = field(default=None, repr=False)
+    keypoints: DetectedKeypoints | None = field(default=None, repr=False)
+    looks: int = 1
 
     @property
     def opening(self) -> float:
@@ -57,12 +81,27 @@ class Attempt:
 
 
 class EpisodeRunner:
-    """A laboratory with the arm connected; use it as a context manager."""
+    """A laboratory with the arm connected; use it as a context manager.
 
-    def __init__(self, planner: MotionPlanner, scene: SceneParameters) -> None:
+    Args:
+        planner: of motions; None is enough for demonstrations.
+        scene: the first.
+        noise: of the depth sensor; None takes the defaults.
+        true_hand_eye: where the camera sits, when it is not where the suite takes it to be.
+    """
+
+    def __init__(
+        self,
+        planner: MotionPlanner,
+        scene: SceneParameters,
+        noise: DepthNoiseSettings | None = None,
+        true_hand_eye: HandEyeSettings | None = None,
+    ) -> None:
         self._planner = planner
         self._robot = RobotModel.load()
-        self._laboratory = Laboratory(scene, realtime=False)
+        self._laboratory = Laboratory(
+            scene, realtime=False, noise=noise, hand_eye=true_hand_eye, seed=scene.seed
+        )
         self._T_ee_cam = HandEyeSettings().T_ee_cam
 
     def __enter__(self) -> EpisodeRunner:
@@ -88,12 +127,13 @@ class EpisodeRunner:
         self._hold(scene)
 
     def begin(self, scene: SceneParameters, rng: np.random.Generator) -> RgbdFrame:
-        """Put a scene before the robot, take a random view and return what the camera sees."""
-        self.begin_at_ready(scene)
-        self._move(free_view(scene, rng, self._robot).joints)
-        T_base_ee = self._arm.state().T_base_ee
-        frame = self._laboratory.capture().frame
-        return replace(frame, T_base_cam=T_base_ee @ self._T_ee_cam)
+        """Put a scene before the robot, the arm at a random view; return what the camera sees."""
+        view = free_view(scene, rng, self._robot)
+        held = scene.held is not None
+        posture = ArmPosture(view.joints, OPEN, HOLD_FORCE if held else 0.0)
+        self._laboratory.reset(scene, posture)
+        self._rest(SETTLE_TIME)
+        return self._look()
 
     def demonstrate(self, scene: SceneParameters, rng: np.random.Generator) -> SceneTruth:
         """Do a scene's task as the scripted person does it, and return the truth afterwards.
@@ -114,26 +154,77 @@ class EpisodeRunner:
         self._arm.follow_ee_path(script.whole(), posture=joints[-1])
         return self.truth
 
-    def attempt(
-        self, policy: Policy, keypoints: DetectedKeypoints, frame: RgbdFrame, seed: int
-    ) -> Attempt:
-        """Predict, plan and execute; the outcome says where it ended, the opening what it did."""
+    def attempt(self, policy: Policy, find: Find, frame: RgbdFrame, seed: int) -> Attempt:
+        """Find, predict, plan and execute, as `/execute_skill` does, second look included.
+
+        Args:
+            policy: of the skill.
+            find: returns the keypoints in an image or raises that they are not found.
+            frame: what the camera sees now.
+            seed: of the samples.
+
+        Returns:
+            How it ended; an error is an outcome, and the truth tells what was done.
+        """
+        keypoints, looks = None, 1
+        outcome, message = Outcome.SUCCEEDED, ""
         try:
-            state = self._arm.state()
-            samples = policy.sample(keypoints, 16, seed)
-            plan = self._planner.plan(samples, keypoints, frame, state.q, state.gripper_width)
+            keypoints = find(frame)
+            try:
+                plan = self._plan(policy, keypoints, frame, seed)
+            except NoFeasibleTrajectoryError as first:
+                frame, looks = self._look_again(first, keypoints, frame), 2
+                keypoints = None
+                keypoints = find(frame)
+                plan = self._plan(policy, keypoints, frame, seed)
             motion = plan.motion
             posture = motion.execution_joints[-1]
             do_motion(self._arm, motion.approach, motion.execution, posture, motion.retreat)
-            outcome, message = Outcome.SUCCEEDED, ""
         except KalmError as error:
             outcome, message = error.outcome, str(error)
-        return Attempt(outcome, message, self.truth)
+        return Attempt(outcome, message, self.truth, frame, keypoints, looks)
+
+    def outside_image(self) -> NDArray[np.uint8]:
+        """Return the (480, 640, 3) RGB image of the camera that looks on."""
+        return self._laboratory.outside_image()
+
+    def _plan(
+        self, policy: Policy, keypoints: DetectedKeypoints, frame: RgbdFrame, seed: int
+    ) -> MotionPlan:
+        state = self._arm.state()
+        samples = policy.sample(keypoints, SAMPLES, seed)
+        return self._planner.plan(samples, keypoints, frame, state.q, state.gripper_width)
+
+    def _look_again(
+        self, why: NoFeasibleTrajectoryError, keypoints: DetectedKeypoints, frame: RgbdFrame
+    ) -> RgbdFrame:
+        """Take another view; the first error is the answer where there is none."""
+        state = self._arm.state()
+        try:
+            path = path_to_other_view(
+                self._planner, self._robot, keypoints, frame, state.q, state.gripper_width
+            )
+        except NoFeasibleTrajectoryError as error:
+            raise NoFeasibleTrajectoryError(f"{why.problem} {error.problem}", why.remedy) from error
+        self._arm.follow_joint_path(path)
+        return self._look()
+
+    def _look(self) -> RgbdFrame:
+        T_base_ee = self._arm.state().T_base_ee
+        frame = self._laboratory.capture().frame
+        return replace(frame, T_base_cam=T_base_ee @ self._T_ee_cam)
 
     @property
     def truth(self) -> SceneTruth:
         """The simulator's truth now."""
         return self._laboratory.truth()
+
+    def _rest(self, seconds: float) -> None:
+        """Let simulated time pass."""
+        end = self._laboratory.robot_time + seconds
+        while self._laboratory.robot_time < end:
+            time.sleep(0.02)
+        time.sleep(READING_TIME)
 
     def _hold(self, scene: SceneParameters) -> None:
         """Close the hand on what it is given."""

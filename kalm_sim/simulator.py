@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import mujoco
@@ -22,8 +23,25 @@ DAMPING = (450.0, 450.0, 350.0, 350.0, 100.0, 100.0, 60.0)
 """Of the arm's own position control [Nm/rad], [Nm s/rad]. franky-sim's are twice as high at the
 wrist and more, which makes joint 7 chatter at 0.08 rad/s for ever after a motion."""
 
+_HOLD_OPEN = 70.0  # [N], with which the hand keeps an opening, as franky-sim does
+
 FINGER_STIFFNESS = 3000.0
 """Of each finger's position control [N/m]: about 20 N on a bar of 14 mm, as with the real hand."""
+
+
+@dataclass(frozen=True)
+class ArmPosture:
+    """Where the arm is put, as nothing but a simulator can.
+
+    Attributes:
+        joints: (7,) [rad].
+        width: between the fingers [m].
+        force: with which they are closed, on what is held [N]; 0 keeps them at `width`.
+    """
+
+    joints: Array
+    width: float
+    force: float = 0.0
 
 
 class SceneSimulator(MujocoSimulator):  # type: ignore[misc]
@@ -67,14 +85,22 @@ class SceneSimulator(MujocoSimulator):  # type: ignore[misc]
         model = compile_scene(scene, self._T_ee_cam)
         return model, mujoco.MjData(model)
 
-    def carry_state(self, scene: SceneParameters, model: Any, data: Any) -> None:
-        """Give another scene's data the time, arm and fingers that the simulator has now."""
+    def carry_state(
+        self, scene: SceneParameters, model: Any, data: Any, posture: ArmPosture | None = None
+    ) -> None:
+        """Give another scene's data the time, arm and fingers that the simulator has now.
+
+        With a posture, arm and fingers are put there, at rest.
+        """
         now, old, new = self.data, self.addresses, StateAddresses(model, scene.task)
         for a, b in ((old.arm, new.arm), (old.fingers, new.fingers)):
             data.qpos[b] = now.qpos[a]
         for a, b in ((old.arm_speed, new.arm_speed), (old.finger_speed, new.finger_speed)):
             data.qvel[b] = now.qvel[a]
             data.qfrc_applied[b] = now.qfrc_applied[a]
+        if posture is not None:
+            data.qpos[new.arm], data.qpos[new.fingers] = posture.joints, posture.width / 2
+            data.qvel[new.arm_speed], data.qvel[new.finger_speed] = 0.0, 0.0
         data.time = now.time
         self._settle_held(scene, model, data, new)
         mujoco.mj_forward(model, data)
@@ -87,9 +113,17 @@ class SceneSimulator(MujocoSimulator):  # type: ignore[misc]
             mujoco.mj_kinematics(model, data)
             place_balls(model, data, scene.held)
 
-    def exchange(self, scene: SceneParameters, model: Any, data: Any) -> None:
+    def exchange(
+        self, scene: SceneParameters, model: Any, data: Any, posture: ArmPosture | None = None
+    ) -> None:
         """Put another scene in place. Only between two steps, in the thread that steps."""
         self._use(scene, model, data)
+        if posture is not None:
+            closing = posture.force > 0.0
+            force = posture.force if closing else _HOLD_OPEN
+            self.robot.set_hand_goal(0.0 if closing else posture.width, 0.1, force)
+            # the posture that the idle arm holds is private there
+            self.robot.server._FrankaRobotServer__holding_q = tuple(map(float, posture.joints))
 
     def _use(self, scene: SceneParameters, model: Any, data: Any) -> None:
         self.current, self.addresses = scene, StateAddresses(model, scene.task)

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import os
-import random
-import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-
-def free_domain() -> int:
-    """A ROS domain on which nobody speaks on this machine: its first DDS port is free."""
-    while True:
-        domain = random.SystemRandom().randint(1, 100)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("0.0.0.0", 7400 + 250 * domain + 10))
-            except OSError:
-                continue
-            return domain
-
+from kalm_ros.private_graph import free_domain
 
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(free_domain())

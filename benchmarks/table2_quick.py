@@ -1,0 +1,136 @@
+"""Episodes of Table II in one process, without the ROS graph and faster than real time.
+
+Core, franky client and simulated arm are those of the graph; what is left out is the transport
+between the nodes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.table2_episode import OUTSIDE, REPEATS, Episode
+from benchmarks.table2_lesson import Learned
+from kalm_core.correspondence import KeypointDetector, require_found
+from kalm_core.distillation_settings import DistillationSettings
+from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.keypoints import DetectedKeypoints
+from kalm_core.planning.planner import make_planner
+from kalm_core.report.overlay import contact_sheet, draw_keypoints, with_caption
+from kalm_core.rgbd import RgbdFrame
+from kalm_sim.depth_noise import DepthNoiseSettings
+from kalm_sim.episode import Attempt, EpisodeRunner, Find
+from kalm_sim.posed_scene import PosedScene
+from kalm_sim.scene import SceneParameters
+from kalm_sim.true_keypoints import true_keypoints
+from kalm_sim.true_masks import part_distance
+from kalm_sim.viewpoints import READY
+
+
+class QuickRunner:
+    """Calls skills in scene after scene; a context manager.
+
+    Args:
+        scene: the first.
+        noise: of the depth sensor; None takes the defaults.
+        true_hand_eye: where the camera sits, when it is not where the suite takes it to be.
+    """
+
+    def __init__(
+        self,
+        scene: SceneParameters,
+        noise: DepthNoiseSettings | None = None,
+        true_hand_eye: HandEyeSettings | None = None,
+    ) -> None:
+        self._runner = EpisodeRunner(make_planner(), scene, noise, true_hand_eye)
+
+    def __enter__(self) -> QuickRunner:
+        self._runner.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._runner.__exit__(*error)
+
+    def one(
+        self, scene: SceneParameters, learned: Learned, oracle: bool, pictures: Path
+    ) -> Episode:
+        """Do a skill once in a scene; where it fails, `pictures` is written."""
+        start, repeated = time.monotonic(), 0
+        find = _truth(learned, scene) if oracle else detector(learned)
+        attempt, seen = self._attempt(scene, learned, find)
+        while attempt.outcome in OUTSIDE and repeated < REPEATS:
+            attempt, seen = self._attempt(scene, learned, find)
+            repeated += 1
+        episode = Episode(
+            scene.seed,
+            attempt.outcome.name,
+            attempt.message,
+            round(attempt.truth.progress, 4),
+            attempt.truth.done,
+            repeated,
+            {"episode": round(time.monotonic() - start, 2)},
+            attempt.looks,
+            _off(attempt.keypoints, learned, scene),
+            round(learned.on_part, 3),
+        )
+        if not episode.success:
+            _draw(attempt, seen, f"{episode.failed_in}: {episode.message}", pictures)
+        return episode
+
+    def _attempt(
+        self, scene: SceneParameters, learned: Learned, find: Find
+    ) -> tuple[Attempt, Sequence[np.ndarray]]:
+        frame = self._runner.begin(scene, np.random.default_rng([scene.seed, 5]))
+        before = self._runner.outside_image()
+        attempt = self._runner.attempt(learned.skill.policy, find, frame, scene.seed)
+        return attempt, (before, self._runner.outside_image())
+
+
+def detector(learned: Learned) -> Find:
+    """Return how a skill's keypoints are found: with the settings that it was learned with."""
+    settings = DistillationSettings.model_validate(learned.skill.perception).correspondence
+    detector = KeypointDetector(settings)
+
+    def find(frame: RgbdFrame) -> DetectedKeypoints:
+        found = detector.detect(frame, learned.skill.reference)
+        require_found(found, settings)
+        return found
+
+    return find
+
+
+def _truth(learned: Learned, scene: SceneParameters) -> Find:
+    found = true_keypoints(learned.skill.reference, learned.reference_scene, scene)
+    return lambda _: found
+
+
+def _off(found: DetectedKeypoints | None, learned: Learned, scene: SceneParameters) -> float | None:
+    """Return how far found keypoints are off [m]: from their places, or from the part if nearer.
+
+    A point of a round bowl has no place of its own, but it is on the bowl or it is not.
+    """
+    if found is None or not found.found.any():
+        return None
+    truth = true_keypoints(learned.skill.reference, learned.reference_scene, scene)
+    apart = np.linalg.norm(found.positions - truth.positions, axis=1)[found.found]
+    posed = PosedScene(scene)
+    posed.pose(READY)
+    away = part_distance(posed, found.positions[found.found])
+    return round(float(min(np.median(apart), np.median(away))), 4)
+
+
+def _draw(attempt: Attempt, seen: Sequence[np.ndarray], caption: str, path: Path) -> None:
+    """Write what the camera saw with the keypoints, and the table before and after."""
+    pictures = list(seen)
+    if attempt.frame is not None:
+        picture = attempt.frame.color
+        if attempt.keypoints is not None:
+            picture = draw_keypoints(attempt.frame, attempt.keypoints)
+        pictures.insert(0, np.asarray(Image.fromarray(picture).resize((640, 480))))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet = contact_sheet(pictures, len(pictures), 480)
+    Image.fromarray(with_caption(sheet, caption[:200])).save(path)
