@@ -188,8 +188,8 @@ def _rest_after_motion(stamps: Array, opening: Array, finger_travel: float) -> i
     moves = [np.ptp(opening[i : end + 1]) > 0.25 * finger_travel for i, end in enumerate(ends)]
     edges = np.flatnonzero(np.diff([False, *moves, False]))
     rest = 0
-    for first, last in edges.reshape(-1, 2):
-        last = min(int(last), len(opening) - 1)
+    for first, end in edges.reshape(-1, 2):
+        last = min(int(end), len(opening) - 1)
         if abs(opening[last] - opening[first]) >= finger_travel or rest == 0:
             rest = last
     return rest

@@ -63,10 +63,15 @@ class ObstacleSettings(Settings):
         description="around keypoints, where the fingers, and only they, may touch [m]",
     )
     floor: Literal["off", "fitted", "fixed"] = Field(
-        "off", description="no half space below; the lowest seen plane; or floor_height"
+        "fixed",
+        description="what the arm stands on, seen or not: solid below floor_height; below the "
+        "lowest seen plane; or not minded",
     )
     floor_height: float = Field(
-        0.0, ge=-1.0, le=1.0, description="z of the fixed floor in the base frame [m]"
+        0.0,
+        ge=-1.0,
+        le=1.0,
+        description="z of the fixed floor in the base frame; 0 is a base that stands on it [m]",
     )
 
 

@@ -92,7 +92,11 @@ class FrankyArm:
         return state
 
     def follow_joint_path(
-        self, path: JointPath, speed_scale: float = 1.0, progress: Progress = _NOBODY
+        self,
+        path: JointPath,
+        speed_scale: float = 1.0,
+        progress: Progress = _NOBODY,
+        tolerance: float | None = None,
     ) -> float:
         """Move along a joint path that starts where the arm is, and wait for its end.
 
@@ -100,6 +104,8 @@ class FrankyArm:
             path: positions and times at full speed; it is slowed where it exceeds a limit.
             speed_scale: in (0, 1].
             progress: reports "joint_path"; asked at every target whether to stop.
+            tolerance: farthest that a joint may be from the start [rad]; None takes
+                `RobotSettings.start_joint_tolerance`.
 
         Returns:
             The largest distance between commanded and reached tool [m].
@@ -114,7 +120,7 @@ class FrankyArm:
         _check_scale(speed_scale)
         with self._motion():
             now = self._ready_state()
-            follower = JointPathFollower(path, now.q, speed_scale, self.settings)
+            follower = JointPathFollower(path, now.q, speed_scale, self.settings, tolerance)
             return self._follow(follower, progress)
 
     def follow_ee_path(

@@ -31,7 +31,14 @@ class JointPathFollower(PathFollower):
 
     stage = "joint_path"
 
-    def __init__(self, path: JointPath, q: Array, speed_scale: float, settings: RobotSettings):
+    def __init__(
+        self,
+        path: JointPath,
+        q: Array,
+        speed_scale: float,
+        settings: RobotSettings,
+        tolerance: float | None = None,
+    ) -> None:
         """Check the path against the arm and the limits.
 
         Args:
@@ -39,16 +46,18 @@ class JointPathFollower(PathFollower):
             q: (7,) where the arm is [rad].
             speed_scale: in (0, 1].
             settings: tolerances and gains.
+            tolerance: see `FrankyArm.follow_joint_path`.
 
         Raises:
             RobotError: the path starts elsewhere or leaves the joint limits.
         """
         _check_limits(path)
         away = np.abs(path.positions[0] - q)
-        if away.max() > settings.start_joint_tolerance:
+        allowed = settings.start_joint_tolerance if tolerance is None else tolerance
+        if away.max() > allowed:
             raise RobotError(
                 f"the joint path starts {away.max():.3f} rad from the arm at joint "
-                f"{int(away.argmax()) + 1}, allowed are {settings.start_joint_tolerance} rad",
+                f"{int(away.argmax()) + 1}, allowed are {allowed} rad",
                 "plan again from where the arm is now",
             )
         highest = np.minimum(JOINT_VELOCITY, settings.joint_velocity)

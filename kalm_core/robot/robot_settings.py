@@ -128,6 +128,13 @@ class RobotSettings(Settings):
     start_joint_tolerance: float = Field(
         0.05, ge=0.001, le=0.5, description="a joint path must start this near the arm [rad]"
     )
+    retreat_joint_tolerance: float = Field(
+        0.12,
+        ge=0.001,
+        le=0.5,
+        description="the way back after a compliant motion may start this far from the arm: "
+        "friction keeps the elbow from its posture, a load the tool from its pose [rad]",
+    )
     start_position_tolerance: float = Field(
         0.02, ge=0.001, le=0.1, description="an end-effector path must start this near [m]"
     )

@@ -57,5 +57,6 @@ def do_motion(  # noqa: PLR0917 (the parts of a motion, in their order)
     if execution is not None:
         follow("execution", lambda p: arm.follow_ee_path(execution, speed_scale, p, posture))
     if retreat is not None:
-        follow("retreat", lambda p: arm.follow_joint_path(retreat, speed_scale, p))
+        tolerance = arm.settings.retreat_joint_tolerance if execution is not None else None
+        follow("retreat", lambda p: arm.follow_joint_path(retreat, speed_scale, p, tolerance))
     return max(errors)

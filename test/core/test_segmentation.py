@@ -207,6 +207,13 @@ def test_the_switch_is_where_the_fingers_arrive():
     assert switch.stamp == pytest.approx(0.8)
 
 
+def test_fingers_that_creep_on_with_what_they_hold_have_closed_before():
+    stamps = np.arange(0.0, 6.0, 0.05)
+    opening = np.interp(stamps, [1.0, 1.3, 2.0, 2.6, 5.0], [0.08, 0.065, 0.065, 0.018, 0.012])
+    _, (switch,) = gripper_commands(stamps, opening, 0.008)
+    assert switch.stamp == pytest.approx(2.6, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("stops", "points", "text"),
     [
