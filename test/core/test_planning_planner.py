@@ -282,12 +282,11 @@ def test_the_arm_seen_by_its_own_camera_is_no_obstacle(
     planner: CertifiedPlanner, view: np.ndarray
 ) -> None:
     fingers = planner.model.forward(view)[:3, 3]
-    frame = box_frame(hand_pose([0.05, 0.0, 0.7], np.radians(30)), [TABLE])
-    obstacles = planner.see(frame, view, 0.08)
+    board = ([0.1, -1.0, 0.0], [2.0, 1.0, 0.03])
+    camera = hand_pose([0.05, 0.0, 0.7], np.radians(30))
+    obstacles = planner.see(box_frame(camera, [board]), view, 0.08)
     assert len(obstacles) > 100
-    tips = box_frame(
-        hand_pose([0.05, 0.0, 0.7], np.radians(30)), [TABLE, (fingers - 0.004, fingers + 0.004)]
-    )
+    tips = box_frame(camera, [board, (fingers - 0.004, fingers + 0.004)])
     again = planner.see(tips, view, 0.0)
     assert np.linalg.norm(again.centers - fingers, axis=1).min() > 0.03
 
