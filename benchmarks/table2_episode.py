@@ -59,6 +59,7 @@ class Episode:
         off: median distance of the found keypoints from where they truly are [m]; None where
             nobody measured it.
         on_part: share of the skill's keypoints that are on the part, in the reference image.
+        with_twin: whether it was done with the other one of two objects that look alike.
     """
 
     seed: int
@@ -71,6 +72,7 @@ class Episode:
     looks: int = 1
     off: float | None = None
     on_part: float | None = None
+    with_twin: bool = False
 
     @property
     def failed_in(self) -> str:

@@ -26,6 +26,7 @@ from kalm_sim.depth_noise import DepthNoiseSettings
 from kalm_sim.episode import Attempt, EpisodeRunner, Find
 from kalm_sim.posed_scene import PosedScene
 from kalm_sim.scene import SceneParameters
+from kalm_sim.tasks.registry import TASKS
 from kalm_sim.true_keypoints import true_keypoints
 from kalm_sim.true_masks import part_distance
 from kalm_sim.viewpoints import READY
@@ -65,17 +66,20 @@ class QuickRunner:
         while attempt.outcome in OUTSIDE and repeated < REPEATS:
             attempt, seen = self._attempt(scene, learned, find)
             repeated += 1
+        truth, enough = attempt.truth, TASKS[scene.task].enough
+        other = not truth.done and truth.twin_progress >= enough
         episode = Episode(
             scene.seed,
             attempt.outcome.name,
             attempt.message,
-            round(attempt.truth.progress, 4),
-            attempt.truth.done,
+            round(truth.twin_progress if other else truth.progress, 4),
+            truth.done or other,
             repeated,
             {"episode": round(time.monotonic() - start, 2)},
             attempt.looks,
             _off(attempt.keypoints, learned, scene),
             round(learned.on_part, 3),
+            other,
         )
         if not episode.success:
             _draw(attempt, seen, f"{episode.failed_in}: {episode.message}", pictures)

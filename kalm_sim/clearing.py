@@ -16,4 +16,6 @@ def cleared(scene: SceneParameters) -> SceneParameters:
     A skill ends wherever it ends, often with the arm twisted around the object. A person would put
     the object away and then send the arm home; so does the operator.
     """
-    return replace(scene, empty=True, clutter=(), held=None, replacement=None, cover=None)
+    return replace(
+        scene, empty=True, clutter=(), held=None, replacement=None, cover=None, twin=None
+    )

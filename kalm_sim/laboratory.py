@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.rgbd import RgbdFrame
 from kalm_core.se3 import Array
 from kalm_sim.depth_noise import DepthNoiseSettings
+from kalm_sim.mjcf import TWIN
 from kalm_sim.posed_scene import robot_contacts
 from kalm_sim.rendering import SceneCamera
 from kalm_sim.scene import SceneParameters, SceneTruth, draw_scene, scene_truth
@@ -283,15 +284,19 @@ class Laboratory:
     def truth(self) -> SceneTruth:
         """Return where the object and its parts are now, and how far the task is done."""
 
-        def read() -> tuple[SceneParameters, tuple[float, ...] | None]:
-            simulator = self._simulator
-            scene = simulator.current
+        def read() -> SceneTruth:
+            model, data = self._simulator.model, self._simulator.data
+            scene = self._simulator.current
             if not scene.present:
-                return scene, None
+                return scene_truth(scene)
             task = TASKS[scene.task]
-            return scene, task.read_state(simulator.model, simulator.data, scene.target)
+            truth = scene_truth(scene, task.read_state(model, data, scene.target))
+            if scene.twin is None:
+                return truth
+            twin = task.read_state(model, data, scene.twin, TWIN)
+            return replace(truth, twin_progress=task.progress(twin))
 
-        return scene_truth(*self._between_steps(read))
+        return self._between_steps(read)
 
     @property
     def robot_time(self) -> float:

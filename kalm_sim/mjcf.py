@@ -16,8 +16,12 @@ from kalm_sim.furniture import add_clutter, add_table
 from kalm_sim.mesh import SLOTS, Mesh, block
 from kalm_sim.mjcf_element import add, color, find, numbers
 from kalm_sim.scene import Cover, LightParameters, SceneParameters
+from kalm_sim.tasks.base import Task, TaskObject
 from kalm_sim.tasks.held_cup import add_cup, cup_mesh
 from kalm_sim.textures import add_textures, paint_textures, table_material
+
+TWIN = "twin_"
+"""How the names of a twin begin."""
 
 OUTSIDE_POSITION = (-0.30, -1.50, 0.98)
 OUTSIDE_TARGET = (0.40, 0.02, 0.24)
@@ -60,6 +64,8 @@ def add_scene(
     if scene.shown is not None:
         task, target = scene.shown
         task.build(world, find(root, "contact"), target)
+        if scene.twin is not None:
+            _add_twin(world, find(root, "contact"), task, scene.twin)
     if scene.held is not None:
         add_cup(world, scene.held)
     if scene.cover is not None:
@@ -78,6 +84,18 @@ def _add_meshes(asset: ET.Element, scene: SceneParameters) -> None:
         mesh = meshes.get(name) or block(0.01, 0.01, 0.01, 8.0, 0.001)
         vertices, faces = numbers(mesh.vertices.ravel()), " ".join(map(str, mesh.faces.ravel()))
         add(asset, "mesh", name=name, vertex=vertices, face=faces, inertia="shell")
+
+
+def _add_twin(world: ET.Element, contact: ET.Element, task: Task, twin: TaskObject) -> None:
+    """Add a second object with the meshes of the first; its names begin with `TWIN`."""
+    there, excluded = ET.Element("worldbody"), ET.Element("contact")
+    task.build(there, excluded, twin)
+    for element in (*there.iter(), *excluded.iter()):
+        for key in ("name", "body1", "body2"):
+            if key in element.attrib:
+                element.set(key, TWIN + element.attrib[key])
+    world.extend(there)
+    contact.extend(excluded)
 
 
 def _add_cover(world: ET.Element, cover: Cover) -> None:

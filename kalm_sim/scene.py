@@ -99,6 +99,7 @@ class SceneParameters:
         held: the cup in the hand, in scenes of pouring.
         replacement: task and object that stand in the target's place instead of it.
         cover: what hides a part of the object.
+        twin: another object of the same looks, see `disturbances.with_twin`.
     """
 
     seed: int
@@ -113,6 +114,7 @@ class SceneParameters:
     held: CupParameters | None = None
     replacement: tuple[str, TaskObject] | None = None
     cover: Cover | None = None
+    twin: TaskObject | None = None
 
     @property
     def cabinet(self) -> CabinetParameters:
@@ -166,6 +168,7 @@ class SceneTruth:
         state: positions of the object's joints, or the share of balls in the bowl.
         progress: how far the task is done, in the unit of `Task.measure`; 0 without the object.
         done: whether that is enough.
+        twin_progress: how far the task is done with the twin; 0 without one.
     """
 
     seed: int
@@ -178,6 +181,7 @@ class SceneTruth:
     state: tuple[float, ...]
     progress: float
     done: bool
+    twin_progress: float = 0.0
 
 
 def scene_truth(scene: SceneParameters, state: tuple[float, ...] | None = None) -> SceneTruth:

@@ -154,9 +154,11 @@ class Task(ABC):
         """Return how far the task is done, in the unit of `measure`."""
         return float(state[0])
 
-    def read_state(self, model: Any, data: Any, target: TaskObject) -> tuple[float, ...]:
-        """Read the object's state off MuJoCo's."""
-        return tuple(float(data.joint(name).qpos[0]) for name in self.joints)
+    def read_state(
+        self, model: Any, data: Any, target: TaskObject, prefix: str = ""
+    ) -> tuple[float, ...]:
+        """Read the object's state off MuJoCo's; `prefix` is that of a twin's names."""
+        return tuple(float(data.joint(prefix + name).qpos[0]) for name in self.joints)
 
     def done(self, state: tuple[float, ...]) -> bool:
         """Tell whether the task counts as done."""

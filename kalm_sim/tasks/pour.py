@@ -87,7 +87,9 @@ class PourTask(Task):
         """Tell whether a geom is of the bowl."""
         return body == BODY
 
-    def read_state(self, model: Any, data: Any, target: TaskObject) -> tuple[float, ...]:
+    def read_state(
+        self, model: Any, data: Any, target: TaskObject, prefix: str = ""
+    ) -> tuple[float, ...]:
         """Return the share of balls that lie in the bowl."""
         return (share_inside(_bowl(target), ball_positions(model, data)),)
 
