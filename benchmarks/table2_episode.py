@@ -56,8 +56,8 @@ class Episode:
         repeated: attempts before it that ended for reasons outside the method.
         seconds: phase -> wall time [s].
         looks: views taken.
-        off: median distance of the found keypoints from where they truly are [m]; None where
-            nobody measured it.
+        off: how far the found keypoints were off [m]; None where the task was done or nobody
+            measured it.
         on_part: share of the skill's keypoints that are on the part, in the reference image.
         with_twin: whether it was done with the other one of two objects that look alike.
     """

@@ -77,7 +77,7 @@ class QuickRunner:
             repeated,
             {"episode": round(time.monotonic() - start, 2)},
             attempt.looks,
-            _off(attempt.keypoints, learned, scene),
+            None if truth.done or other else _off(attempt.keypoints, learned, scene),
             round(learned.on_part, 3),
             other,
         )
