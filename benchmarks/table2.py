@@ -40,6 +40,8 @@ from kalm_sim.tasks.registry import TASKS, task_named
 SKILLS = 4
 """Skills that a row with a VLM learns: one alone would be right or wrong altogether."""
 
+PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
+
 METHODS = {
     method.name: method
     for method in (
@@ -159,7 +161,8 @@ def main(  # noqa: PLR0917 - options of a command
             if not finished:
                 do_method(out, task, method, episodes)
                 if method.name == "kalm" and graph:
-                    do_in_graph(out / task, task_named(task), min(graph, episodes))
+                    sheet = PICTURES / f"table2_{task}.png"
+                    do_in_graph(out / task, task_named(task), min(graph, episodes), sheet)
             for row in rows_of(out, task, method, episodes):
                 results.add(row)
     console.print(f"written: {results.write()}")

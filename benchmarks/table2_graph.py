@@ -15,20 +15,24 @@ from benchmarks.table2_episode import OUTSIDE, REPEATS, SETS, Episode, Journal
 from benchmarks.table2_lesson import Lesson, Method
 from kalm_ros.client import GraphClient
 from kalm_ros.demo import Choice, judge, laboratory
-from kalm_ros.film import Film, Pixels, write_film
+from kalm_ros.film import Film, Pixels, write_film, write_sheet
 from kalm_ros.laboratory_operator import LaboratoryOperator
 from kalm_sim.tasks.base import Task
+
+_SHOWN = 2  # scenes of each set on the sheet
+_SETS_OF = {"view": "new place and view", "cross": "object never shown"}
 
 console = Console()
 
 
-def do_in_graph(root: Path, task: Task, count: int) -> None:
+def do_in_graph(root: Path, task: Task, count: int, sheet: Path) -> None:
     """Call the skill that KALM learned in the first scenes of both sets, where it was not yet.
 
     Args:
         root: folder of the task.
         task: of the laboratory.
         count: scenes of each set.
+        sheet: picture of a few of them, written anew.
     """
     lesson, method = Lesson(root, task), Method("kalm")
     journals = {name: Journal(root / "kalm_graph" / f"{name}.jsonl") for name in SETS}
@@ -38,7 +42,7 @@ def do_in_graph(root: Path, task: Task, count: int) -> None:
     failed = root / "kalm_graph" / "failed"
     failed.mkdir(parents=True, exist_ok=True)
     with laboratory(failed, lesson.skills(method), task, _silent) as (client, operator):
-        film = Film(client)
+        film, strips = Film(client), list[tuple[str, list[Pixels]]]()
         for name, journal in journals.items():
             choice = Choice(task, "train", SETS[name])
             for seed in journal.missing(count):
@@ -50,9 +54,14 @@ def do_in_graph(root: Path, task: Task, count: int) -> None:
                     shutil.rmtree(failed / bag, ignore_errors=True)
                 elif frames:
                     write_film(frames, title, failed / f"{bag}.mp4")
+                if sum(_SETS_OF[name] in told for told, _ in strips) < _SHOWN:
+                    told = f"{_SETS_OF[name]}: {task.measure} {episode.progress:.2f}"
+                    strips.append((told, frames))
                 console.print(
                     f"graph: {title}, {episode.progress:.2f} {episode.message}", markup=False
                 )
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        write_sheet(strips, sheet)
 
 
 def _one(  # noqa: PLR0917

@@ -17,8 +17,8 @@ from kalm_core.trajectory import JointPath
 from kalm_sim.demonstrator import grasp_rotation
 from kalm_sim.laboratory import Laboratory
 from kalm_sim.scene import TOP, draw_scene
-from kalm_sim.simulator import HOME
-from kalm_sim.synthetic import draw_reachable
+from kalm_sim.simulator import HOME, ArmPosture
+from kalm_sim.synthetic import draw_reachable, free_view
 
 pytestmark = pytest.mark.sim
 
@@ -166,3 +166,17 @@ def test_a_closed_laboratory_says_so() -> None:
         laboratory.truth()
     with pytest.raises(RobotError, match="not started"):
         _ = laboratory.hostname
+
+
+def test_a_reset_can_put_the_arm_somewhere_and_it_stays(
+    laboratory: Laboratory, arm: FrankyArm, robot: RobotModel
+) -> None:
+    scene = draw_scene(5)
+    view = free_view(scene, np.random.default_rng(5), robot)
+    laboratory.reset(scene, ArmPosture(view.joints, 0.05))
+    pass_time(laboratory, 0.5)
+    assert np.abs(arm.state().q - view.joints).max() < 0.005
+    assert arm.move_gripper(0.05, 0.1, 0.0) == pytest.approx(0.05, abs=0.002)
+    arm.follow_joint_path(path_to(arm, view.joints + 0.05))
+    assert np.abs(arm.state().q - view.joints - 0.05).max() < 0.01
+    go_home(arm)
