@@ -94,7 +94,7 @@ def do_condition(out: Path, task: str, condition: Condition, count: int) -> None
         for seed in missing:
             scene = condition.change(draw_scene(seed, task=task, instances="train"))
             picture = out / task / "disturbed" / condition.name / f"failed_{seed}.png"
-            episode = runner.one(scene, learned, False, picture)
+            episode = runner.one(scene, learned, condition.method, picture)
             journal.add(episode)
             console.print(
                 f"{task} {condition.name} {seed}: {episode.failed_in or 'done'}, "

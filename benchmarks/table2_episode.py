@@ -104,6 +104,13 @@ class Journal:
         with self._path.open("a") as file:
             file.write(json.dumps(asdict(episode)) + "\n")
 
+    def take(self, episodes: Iterable[Episode]) -> None:
+        """Add episodes that were done elsewhere, unless they are here."""
+        done = {episode.seed for episode in self.episodes}
+        for episode in episodes:
+            if episode.seed not in done:
+                self.add(episode)
+
     def missing(self, count: int) -> list[int]:
         """Return the seeds of the first `count` scenes that have no episode yet."""
         done = {episode.seed for episode in self.episodes}

@@ -46,6 +46,7 @@ class Method:
         verify: whether keypoints are verified.
         wrong: how often each answer of the test VLM is wrong; None asks no VLM.
         true_keypoints: take the simulator's keypoints at run time, the ceiling.
+        search: look from higher up when keypoints are not found (`skill_node`'s `search`).
         skills: learned with different seeds of the VLM's chance; episodes take turns.
         demonstrations: to learn from.
     """
@@ -54,13 +55,14 @@ class Method:
     verify: bool = True
     wrong: float | None = None
     true_keypoints: bool = False
+    search: bool = False
     skills: int = 1
     demonstrations: int = DEMONSTRATIONS
 
     @property
     def learned_as(self) -> str:
         """Name of the folder of its skills: methods that differ at run time alone share them."""
-        return "kalm" if self.true_keypoints else self.name
+        return "kalm" if self.true_keypoints or self.search else self.name
 
     def settings(self, url: str = "") -> LearningSettings:
         """Return what it learns with; `url` is that of the test VLM."""

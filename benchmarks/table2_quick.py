@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.table2_episode import OUTSIDE, REPEATS, Episode
-from benchmarks.table2_lesson import Learned
+from benchmarks.table2_lesson import Learned, Method
 from kalm_core.correspondence import KeypointDetector, require_found
 from kalm_core.distillation_settings import DistillationSettings
 from kalm_core.hand_eye import HandEyeSettings
@@ -57,14 +57,14 @@ class QuickRunner:
         self._runner.__exit__(*error)
 
     def one(
-        self, scene: SceneParameters, learned: Learned, oracle: bool, pictures: Path
+        self, scene: SceneParameters, learned: Learned, method: Method, pictures: Path
     ) -> Episode:
         """Do a skill once in a scene; where it fails, `pictures` is written."""
         start, repeated = time.monotonic(), 0
-        find = _truth(learned, scene) if oracle else detector(learned)
-        attempt, seen = self._attempt(scene, learned, find)
+        find = _truth(learned, scene) if method.true_keypoints else detector(learned)
+        attempt, seen = self._attempt(scene, learned, find, method.search)
         while attempt.outcome in OUTSIDE and repeated < REPEATS:
-            attempt, seen = self._attempt(scene, learned, find)
+            attempt, seen = self._attempt(scene, learned, find, method.search)
             repeated += 1
         truth, enough = attempt.truth, TASKS[scene.task].enough
         other = not truth.done and truth.twin_progress >= enough
@@ -86,11 +86,11 @@ class QuickRunner:
         return episode
 
     def _attempt(
-        self, scene: SceneParameters, learned: Learned, find: Find
+        self, scene: SceneParameters, learned: Learned, find: Find, search: bool
     ) -> tuple[Attempt, Sequence[np.ndarray]]:
         frame = self._runner.begin(scene, np.random.default_rng([scene.seed, 5]))
         before = self._runner.outside_image()
-        attempt = self._runner.attempt(learned.skill.policy, find, frame, scene.seed)
+        attempt = self._runner.attempt(learned.skill.policy, find, frame, scene.seed, search)
         return attempt, (before, self._runner.outside_image())
 
 

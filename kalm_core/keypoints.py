@@ -61,6 +61,11 @@ class DetectedKeypoints:
     def __len__(self) -> int:
         return len(self.positions)
 
+    @classmethod
+    def nothing(cls) -> DetectedKeypoints:
+        """Return what was found where nothing was."""
+        return cls(np.zeros((0, 3)), np.zeros(0, dtype=np.bool_), np.zeros(0))
+
     @property
     def center(self) -> Array:
         """The (3,) mean position [m] of the keypoints that were found."""

@@ -14,6 +14,7 @@ from sensor_msgs.msg import JointState
 from kalm_core.bags import topics
 from kalm_core.errors import GoalError, KalmError, PlannerFailedError, RobotError
 from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.planning.calibration import CalibrationSettings, check_table, check_tool
 from kalm_core.planning.planner import PlanningSettings, make_planner
 from kalm_core.planning.robot_model import RobotModel
@@ -157,9 +158,8 @@ class PlanningNode(Node):
         return report
 
     def _plan_view(self, goal: PlanView.Goal, result: PlanView.Result, progress: Progress) -> str:
-        keypoints = keypoints_from_ros(goal.keypoints)
-        if not keypoints.found.any():
-            raise GoalError("no keypoint was found, so there is nothing to look at")
+        none = not goal.keypoints.points
+        keypoints = DetectedKeypoints.nothing() if none else keypoints_from_ros(goal.keypoints)
         frame, joints, gripper = self._look(progress)
         path = _planned(
             lambda: path_to_other_view(
@@ -167,7 +167,7 @@ class PlanningNode(Node):
             )
         )
         result.motion = view_motion_to_ros(path, self.get_clock().now().nanoseconds)
-        return "Another view of the keypoints can be taken."
+        return "Another view can be taken."
 
 
 def _planned(call: Callable[[], T]) -> T:

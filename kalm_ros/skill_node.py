@@ -13,7 +13,7 @@ from pydantic import Field
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
-from kalm_core.errors import GoalError, NoFeasibleTrajectoryError
+from kalm_core.errors import GoalError, KeypointsNotFoundError, NoFeasibleTrajectoryError
 from kalm_core.progress import Progress
 from kalm_core.settings import Settings
 from kalm_core.skill import list_skills, skill_folder
@@ -46,6 +46,11 @@ class SkillNodeSettings(Settings):
     second_look: bool = Field(
         True,
         description="when no motion is certified, go to another view once and detect again there",
+    )
+    search: bool = Field(
+        False,
+        description="the same when the keypoints are not found, from higher up: the arm then moves "
+        "though the object may be absent",
     )
     patience: float = Field(
         10.0, gt=0, le=120, description="how long another node may take to appear [s]"
@@ -111,22 +116,24 @@ class SkillNode(Node):
         self._check(goal)
         phases = Phases(result, progress)
         speed = goal.speed_scale or self._settings.speed_scale
-        keypoints = self._detected(goal.skill, phases, progress)
+        stays = goal.mode == ExecuteSkill.Goal.VIEW_ONLY
+        seen = KeypointArray()
         try:
-            plan = self._planned(keypoints, phases, progress)
-        except NoFeasibleTrajectoryError as error:
-            if goal.mode == ExecuteSkill.Goal.VIEW_ONLY or not self._settings.second_look:
+            seen = self._detected(goal.skill, phases, progress)
+            plan = self._planned(seen, phases, progress)
+        except (KeypointsNotFoundError, NoFeasibleTrajectoryError) as error:
+            found = isinstance(error, NoFeasibleTrajectoryError)
+            if stays or not (self._settings.second_look if found else self._settings.search):
                 raise
-            self._go_to_another_view(error, keypoints, speed, phases, progress)
-            keypoints = self._detected(goal.skill, phases, progress)
+            self._go_to_another_view(error, seen, speed, phases, progress)
             try:
-                plan = self._planned(keypoints, phases, progress)
-            except NoFeasibleTrajectoryError as second:
-                raise NoFeasibleTrajectoryError(
+                plan = self._planned(self._detected(goal.skill, phases, progress), phases, progress)
+            except (KeypointsNotFoundError, NoFeasibleTrajectoryError) as second:
+                raise type(second)(
                     f"{error.problem} From a second view: {second.problem}", second.remedy
                 ) from second
         result.motion = plan.motion
-        if goal.mode == ExecuteSkill.Goal.VIEW_ONLY:
+        if stays:
             return f"{plan.outcome.message} The arm was not moved, as asked."
         with phases.phase("execute", "moving the arm") as say:
             return self._moved(plan.motion, speed, progress, say)
@@ -155,7 +162,7 @@ class SkillNode(Node):
 
     def _go_to_another_view(
         self,
-        why: NoFeasibleTrajectoryError,
+        why: KeypointsNotFoundError | NoFeasibleTrajectoryError,
         keypoints: KeypointArray,
         speed: float,
         phases: Phases,
@@ -168,9 +175,7 @@ class SkillNode(Node):
                     PlanView.Goal(keypoints=keypoints), progress, lambda f: say(f.progress, "")
                 )
             except NoFeasibleTrajectoryError as error:
-                raise NoFeasibleTrajectoryError(
-                    f"{why.problem} {error.problem}", why.remedy
-                ) from error
+                raise type(why)(f"{why.problem} {error.problem}", why.remedy) from error
             self._moved(view.motion, speed, progress, say)
 
     def _moved(

@@ -14,7 +14,12 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from kalm_core.errors import KalmError, NoFeasibleTrajectoryError, Outcome
+from kalm_core.errors import (
+    KalmError,
+    KeypointsNotFoundError,
+    NoFeasibleTrajectoryError,
+    Outcome,
+)
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.planning.planner import MotionPlan, MotionPlanner
@@ -154,7 +159,9 @@ class EpisodeRunner:
         self._arm.follow_ee_path(script.whole(), posture=joints[-1])
         return self.truth
 
-    def attempt(self, policy: Policy, find: Find, frame: RgbdFrame, seed: int) -> Attempt:
+    def attempt(
+        self, policy: Policy, find: Find, frame: RgbdFrame, seed: int, search: bool = False
+    ) -> Attempt:
         """Find, predict, plan and execute, as `/execute_skill` does, second look included.
 
         Args:
@@ -162,6 +169,7 @@ class EpisodeRunner:
             find: returns the keypoints in an image or raises that they are not found.
             frame: what the camera sees now.
             seed: of the samples.
+            search: look a second time when they are not found too, as `skill_node` can be told.
 
         Returns:
             How it ended; an error is an outcome, and the truth tells what was done.
@@ -169,11 +177,14 @@ class EpisodeRunner:
         keypoints, looks = None, 1
         outcome, message = Outcome.SUCCEEDED, ""
         try:
-            keypoints = find(frame)
             try:
+                keypoints = find(frame)
                 plan = self._plan(policy, keypoints, frame, seed)
-            except NoFeasibleTrajectoryError as first:
-                frame, looks = self._look_again(first, keypoints, frame), 2
+            except (KeypointsNotFoundError, NoFeasibleTrajectoryError) as first:
+                if isinstance(first, KeypointsNotFoundError) and not search:
+                    raise
+                seen = DetectedKeypoints.nothing() if keypoints is None else keypoints
+                frame, looks = self._look_again(first, seen, frame), 2
                 keypoints = None
                 keypoints = find(frame)
                 plan = self._plan(policy, keypoints, frame, seed)
@@ -196,7 +207,7 @@ class EpisodeRunner:
         return self._planner.plan(samples, keypoints, frame, state.q, state.gripper_width)
 
     def _look_again(
-        self, why: NoFeasibleTrajectoryError, keypoints: DetectedKeypoints, frame: RgbdFrame
+        self, why: KalmError, keypoints: DetectedKeypoints, frame: RgbdFrame
     ) -> RgbdFrame:
         """Take another view; the first error is the answer where there is none."""
         state = self._arm.state()
@@ -205,7 +216,7 @@ class EpisodeRunner:
                 self._planner, self._robot, keypoints, frame, state.q, state.gripper_width
             )
         except NoFeasibleTrajectoryError as error:
-            raise NoFeasibleTrajectoryError(f"{why.problem} {error.problem}", why.remedy) from error
+            raise type(why)(f"{why.problem} {error.problem}", why.remedy) from error
         self._arm.follow_joint_path(path)
         return self._look()
 

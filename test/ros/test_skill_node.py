@@ -67,11 +67,11 @@ class Place:
 
 
 class Bench:
-    def __init__(self, graph, skills, without=(), at=None) -> None:
+    def __init__(self, graph, skills, without=(), at=None, **given) -> None:
         (skills / "open").mkdir(parents=True)
         node = graph.make("places")
         self.places = {phase: Place(node, phase) for phase in PLACES if phase not in without}
-        parameters = {"skills": str(skills), "patience": 2.0}
+        parameters = {"skills": str(skills), "patience": 2.0, **given}
         graph.add(
             SkillNode(
                 context=graph.context,
@@ -133,6 +133,22 @@ def test_a_second_look_from_elsewhere_comes_before_giving_up(bench):
     assert len(bench.places["execute"].goals) == 2  # to the view, and the skill
     words = {goal.client for goal in bench.places["execute"].goals}
     assert len(words) == 2 and "" not in words
+
+
+def test_what_is_not_found_is_looked_for_from_elsewhere_where_that_is_allowed(graph, tmp_path):
+    bench = Bench(graph, tmp_path, search=True)
+    bench.places["detect"].error = KeypointsNotFoundError("0 of 8 keypoints found")
+    bench.places["detect"].errors_left = 1
+    status, outcome, result = bench.run()
+    assert (status, outcome) == (SUCCEEDED, Outcome.SUCCEEDED)
+    rest = ["detect", "predict", "plan", "execute"]
+    assert list(result.phases) == ["detect", "look again", *rest]
+    assert not bench.places["look again"].goals[0].keypoints.points
+
+    bench.places["detect"].errors_left = 2
+    status, outcome, result = bench.run()
+    assert (status, outcome) == (ABORTED, Outcome.KEYPOINTS_NOT_FOUND)
+    assert result.outcome.message.count("0 of 8") == 2
 
 
 def test_two_views_without_a_motion_are_both_told(bench):
