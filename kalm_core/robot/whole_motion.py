@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kalm_core.errors import RobotError
 from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
 from kalm_core.se3 import Array
@@ -11,6 +12,8 @@ from kalm_core.trajectory import EndEffectorTrajectory, JointPath
 
 MAX_WIDTH = 0.08
 """Opening of the Franka hand [m]."""
+
+_WORDS = {"approach": "on the way there", "execution": "at work", "retreat": "on the way back"}
 
 
 def do_motion(  # noqa: PLR0917 (the parts of a motion, in their order)
@@ -38,7 +41,8 @@ def do_motion(  # noqa: PLR0917 (the parts of a motion, in their order)
         The largest tracking error of all parts [m].
 
     Raises:
-        KalmError: as `FrankyArm.follow_joint_path`, `follow_ee_path` and `move_gripper` do.
+        KalmError: as `FrankyArm.follow_joint_path`, `follow_ee_path` and `move_gripper` do; the
+            text of a `RobotError` begins with the part in which it happened.
     """
     progress = progress or Progress()
     errors = [0.0]
@@ -47,7 +51,10 @@ def do_motion(  # noqa: PLR0917 (the parts of a motion, in their order)
         def report(stage: str, fraction: float, text: str) -> None:
             progress.report(f"{name}/{stage}", fraction, text)
 
-        errors.append(float(move(Progress(report, progress.should_stop))))
+        try:
+            errors.append(float(move(Progress(report, progress.should_stop))))
+        except RobotError as error:
+            raise type(error)(f"{_WORDS[name]}: {error.problem}", error.remedy) from error
 
     if execution is not None:
         opening = min(float(execution.gripper[0]), MAX_WIDTH)
