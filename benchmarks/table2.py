@@ -118,6 +118,13 @@ def _journal(out: Path, task: str, folder: str, name: str) -> Journal:
     return Journal(out / task / folder / f"{name}.jsonl")
 
 
+def _spent(out: Path, task: str, method: Method) -> float:
+    """Return the wall time of the episodes of earlier runs [s]."""
+    folders = (method.name, f"{method.name}_graph")
+    journals = [_journal(out, task, folder, name) for folder in folders for name in SETS]
+    return sum(sum(e.seconds.values()) for journal in journals for e in journal.episodes)
+
+
 def _known(out: Path, task: str, method: Method, number: int) -> Learned | None:
     lesson = Lesson(out / task, task_named(task))
     if not lesson.is_learned(method, number):
@@ -173,6 +180,7 @@ def main(  # noqa: PLR0917 - options of a command
                     do_in_graph(out / task, task_named(task), min(graph, episodes), sheet)
             for row in rows_of(out, task, method, episodes):
                 results.add(row)
+            results.started -= _spent(out, task, method) if finished else 0.0
     console.print(f"written: {results.write()}")
 
 
