@@ -139,7 +139,7 @@ def main(
     """
     names = [task_named(name).name for name in tasks.split(",")]
     chosen = [CONDITIONS[name] for name in (conditions.split(",") if conditions else CONDITIONS)]
-    full = set(names) == set(TASKS) and len(chosen) == len(CONDITIONS) and episodes >= 10
+    full = set(names) == set(TASKS) and len(chosen) == len(CONDITIONS) and episodes >= 5
     results = Results("disturbance", "python -m benchmarks.disturbance", full)
     for condition in chosen:
         if not finished:
