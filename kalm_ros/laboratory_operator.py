@@ -39,7 +39,7 @@ from kalm_ros.conversions import (
     joint_state_from_ros,
     trajectory_to_ros,
 )
-from kalm_sim.clearing import OPEN
+from kalm_sim.clearing import OPEN, way_over_the_table
 from kalm_sim.scene import SceneParameters, draw_scene
 from kalm_sim.synthetic import draw_reachable, free_view
 from kalm_sim.tasks.base import Instances
@@ -227,7 +227,8 @@ class LaboratoryOperator:
         _check(result.outcome)
 
     def _move_joints(self, target: Array) -> None:
-        self._execute(joint_path=joint_line(self._joints(), target, FREE_SPEED))
+        for q in way_over_the_table(self._robot, self._joints(), target):
+            self._execute(joint_path=joint_line(self._joints(), q, FREE_SPEED))
 
     def _follow(self, trajectory: EndEffectorTrajectory, posture: Array) -> None:
         self._execute(ee_path=trajectory, posture=posture)

@@ -32,7 +32,7 @@ from kalm_core.robot.joint_line import joint_line
 from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.robot.whole_motion import do_motion
 from kalm_core.se3 import Array
-from kalm_sim.clearing import OPEN, cleared
+from kalm_sim.clearing import OPEN, cleared, way_over_the_table
 from kalm_sim.depth_noise import DepthNoiseSettings
 from kalm_sim.laboratory import Laboratory
 from kalm_sim.scene import SceneParameters, SceneTruth
@@ -243,4 +243,5 @@ class EpisodeRunner:
             self._arm.move_gripper(0.0, 0.1, HOLD_FORCE)
 
     def _move(self, target: Array) -> None:
-        self._arm.follow_joint_path(joint_line(self._arm.state().q, target, FREE_SPEED))
+        for q in way_over_the_table(self._robot, self._arm.state().q, target):
+            self._arm.follow_joint_path(joint_line(self._arm.state().q, q, FREE_SPEED))
