@@ -41,6 +41,11 @@ def run_node(make: Callable[[], Node]) -> int:
         status = BAD_START
     except (KeyboardInterrupt, ExternalShutdownException):
         pass  # the ordinary ways to end
+    except Exception as error:
+        if rclpy.ok():
+            raise
+        # a signal shuts the context down while a thread of the executor may still use it
+        print(f"{make.__name__}: while it ended: {error}", file=sys.stderr)
     finally:
         if node is not None:
             status = _destroy(node, make.__name__) or status
