@@ -47,12 +47,15 @@ class Setting:
 SETTINGS = {
     "oracle": Setting(),
     "detected": Setting(detected=True),
+    "outlier1": Setting(displaced=1),
     "outlier2": Setting(displaced=2),
+    "outlier3": Setting(displaced=3),
     "shape": Setting(shapes=True),
     "demos1": Setting(demonstrations=1),
     "demos2": Setting(demonstrations=2),
     "demos3": Setting(demonstrations=3),
     "demos5": Setting(demonstrations=5),
+    "demos100": Setting(demonstrations=100),
 }
 
 

@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from kalm_core.policy.base import Example, Policy
+from kalm_core.policy.encoding import encode
 from kalm_core.policy.symmetry import turned
-from kalm_core.se3 import rotation_angle
+from kalm_core.policy.timing import UNITS, clock_of
+from kalm_core.se3 import interpolate_poses, rotation_angle
 from kalm_core.segmentation import CLOSED
 from kalm_core.trajectory import EndEffectorTrajectory
 
@@ -45,10 +47,12 @@ def grasp_index(trajectory: EndEffectorTrajectory) -> int:
 def trajectory_errors(
     predicted: EndEffectorTrajectory, truth: EndEffectorTrajectory
 ) -> TrajectoryErrors:
-    """Compare two trajectories of the same number of poses, pose by pose.
+    """Compare two trajectories of the same number of poses, each pose with that of its moment.
 
-    The hand turned by half grasps the same and counts as the same.
+    Who comes sooner or later to the same places is not wrong. The hand turned by half grasps the
+    same and counts as the same.
     """
+    predicted = _on_clock_of(truth, predicted)
     distance = np.linalg.norm(predicted.positions - truth.positions, axis=1)
     angle = min(
         float(rotation_angle(way.T_base_ee, truth.T_base_ee).mean())
@@ -60,6 +64,16 @@ def trajectory_errors(
         float(distance[grasp_index(truth)]),
         angle,
     )
+
+
+def _on_clock_of(
+    truth: EndEffectorTrajectory, other: EndEffectorTrajectory
+) -> EndEffectorTrajectory:
+    """Return the poses of another trajectory at the moments of the true one's."""
+    rows = [encode(trajectory, np.eye(4)) * UNITS for trajectory in (truth, other)]
+    clock = clock_of(rows[0], rows[1][None])[0]
+    poses = interpolate_poses(np.arange(len(clock)), other.T_base_ee, clock)
+    return EndEffectorTrajectory(poses, other.gripper[np.rint(clock).astype(int)], truth.stamps)
 
 
 def median_errors(

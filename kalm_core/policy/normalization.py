@@ -26,14 +26,20 @@ class Normalizer:
     scale: Array
 
     @staticmethod
-    def from_rows(rows: Array, deviations: Array, places: Array | None = None) -> Normalizer:
+    def from_rows(
+        rows: Array,
+        deviations: Array,
+        places: Array | None = None,
+        trust: Array | None = None,
+    ) -> Normalizer:
         """Fit (N, 48, 10) rows of the demonstrations, given (N, K, 3) deviations [m].
 
-        See `TrajectoryRegression.from_rows` for `places`.
+        See `TrajectoryRegression.from_rows` for `places` and `trust`.
         """
-        regression = TrajectoryRegression.from_rows(rows, deviations, places=places)
+        regression = TrajectoryRegression.from_rows(rows, deviations, places=places, trust=trust)
         left = rows - regression.predict(deviations)
-        return Normalizer(regression, np.sqrt(np.mean(left**2, axis=0) + FLOOR**2))
+        spread = np.average(left**2, axis=0, weights=trust)
+        return Normalizer(regression, np.sqrt(spread + FLOOR**2))
 
     def normalize(self, rows: Array, deviations: Array) -> Array:
         """Return deviations of (B, 48, 10) rows from what is expected, in units of the scale."""

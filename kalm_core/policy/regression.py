@@ -2,15 +2,16 @@
 
 Laid over one another, demonstrations of one object differ by what a hand does differently each
 time; their mean is better than any of them. Objects of other shapes differ in how their keypoints
-lie, and the motion follows: to first order linearly. With a dozen demonstrations a linear map of
-twenty-four numbers has to be held back (ridge regression). What it is held back to need not be the
-mean: that the hand goes along with the keypoints around it needs no demonstration. By how much and
-to what, leave-one-out decides, and if nothing is gained by it, the mean remains.
+lie, and the motion follows: the hand goes along with the keypoints around it, which needs no
+demonstration, and otherwise to first order linearly, each axis by itself: what is wider is gripped
+farther out, not higher up. Only the size of the whole speaks for all axes. Ten demonstrations say
+little about the numbers of such a map, so it is held back (ridge regression); by how much,
+leave-one-out decides, and if nothing is gained by it, the likelier one remains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +26,14 @@ FLOOR = np.array([0.005] * 3 + [0.03] * 6 + [0.04])
 _RIDGES = (3e-4, 1e-3, 3e-3, 1e-2)
 """How strongly the map is held back [m^2]: squared deviations that count as nothing."""
 
-_GAIN = 0.9  # a bolder map must lower the error left out to this share, or the plainer one remains
+_GAIN = (
+    0.97  # a bolder map must lower the error left out to this share, or the likelier one remains
+)
 
 _REACH = 0.1
 """How much farther from the hand than the nearest a keypoint still takes it along [m]."""
+
+_FEWEST = 4  # demonstrations of which a map can be learned
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,11 @@ class TrajectoryRegression:
 
     @staticmethod
     def from_rows(
-        rows: Array, deviations: Array, linear: bool = True, places: Array | None = None
+        rows: Array,
+        deviations: Array,
+        linear: bool = True,
+        places: Array | None = None,
+        trust: Array | None = None,
     ) -> TrajectoryRegression:
         """Fit (N, 48, 10) rows of demonstrations to their (N, K, 3) deviations [m].
 
@@ -57,17 +66,16 @@ class TrajectoryRegression:
             linear: False takes the mean alone.
             places: (K, 3) usual places of the keypoints in the object's frame [m], NaN where
                 unknown; with None the hand does not go along with those around it.
+            trust: (N,) share of each demonstration, sums to 1; None is the same for all.
         """
-        mean, filled = rows.mean(axis=0), np.nan_to_num(deviations)
-        center = filled.mean(axis=0)
+        trust = np.full(len(rows), 1.0 / len(rows)) if trust is None else trust
+        filled = np.nan_to_num(deviations)
+        mean, center = np.tensordot(trust, rows, 1), np.tensordot(trust, filled, 1)
         weights = np.zeros((center.size, POSES * CHANNELS))
-        if linear and len(rows) > 3:
-            x = (filled - center).reshape(len(rows), -1)
-            y = (rows - mean).reshape(len(rows), -1)
-            maps = [weights]
-            if places is not None:
-                maps.append(_following(mean, places))
-            weights = _best_map(x, y, maps)
+        if linear:
+            maps = [weights] if places is None else [following(mean, places), weights]
+            grows = _growing(np.zeros_like(center) if places is None else places)
+            weights = _best_map(filled - center, rows - mean, maps, grows, trust)
         return TrajectoryRegression(mean, center, weights)
 
     def predict(self, deviations: Array) -> Array:
@@ -90,7 +98,7 @@ class TrajectoryRegression:
         return TrajectoryRegression(tensors["mean"], tensors["center"], tensors["weights"])
 
 
-def _following(mean: Array, places: Array) -> Array:
+def following(mean: Array, places: Array) -> Array:
     """Return the (K * 3, 480) map by which each pose goes along with the keypoints around it.
 
     Args:
@@ -107,27 +115,57 @@ def _following(mean: Array, places: Array) -> Array:
     return weights.reshape(len(places) * 3, POSES * CHANNELS)
 
 
-def _best_map(x: Array, y: Array, maps: list[Array]) -> Array:
+def _growing(places: Array) -> Array:
+    """Return (K, 3) how keypoints deviate when the whole object grows, of length 1 or 0."""
+    grows = np.nan_to_num(places - np.nanmean(places, axis=0))
+    return np.asarray(grows / max(float(np.linalg.norm(grows)), 1e-9))
+
+
+def _best_map(x: Array, y: Array, maps: list[Array], grows: Array, trust: Array) -> Array:
     """Return the map that predicts demonstrations best that it has not seen.
 
     Args:
-        x: (N, K * 3) deviations, mean 0.
-        y: (N, 480) rows, mean 0.
-        maps: (K * 3, 480) what a fit is held back to, the plainest first.
+        x: (N, K, 3) deviations, mean 0.
+        y: (N, 48, 10) rows, mean 0.
+        maps: (K * 3, 480) what a fit is held back to, the likeliest first.
+        grows: (K, 3) direction of growth.
+        trust: (N,) share of each demonstration.
     """
-    n, scale = len(x), np.tile(FLOOR, POSES)
-    gram = x @ x.T
-    left = [y - x @ weights for weights in maps]
-    # Of a linear smoother the error left out follows from the error fitted (PRESS).
-    errors = [float(np.mean((r / scale) ** 2)) * (n / (n - 1)) ** 2 for r in left]
-    best = int(np.argmin(errors))
-    chosen, lowest = maps[best], _GAIN * errors[best]
-    for weights, rest in zip(maps, left, strict=True):
-        for ridge in _RIDGES:
-            inverse = np.linalg.inv(gram + ridge * np.eye(n))
-            hat = gram @ inverse + 1.0 / n
-            error = (rest - hat @ rest) / (1.0 - np.diag(hat))[:, None]
-            left_out = float(np.mean((error / scale) ** 2))
-            if left_out < lowest:
-                chosen, lowest = weights + x.T @ inverse @ rest, left_out
+    if len(x) < _FEWEST:
+        return maps[0]
+    chosen, lowest = maps[0], np.inf
+    for held_back in maps:
+        for weights, error in _fits(x, y, held_back, grows, trust):
+            if error < _GAIN * lowest:
+                chosen, lowest = weights, error
     return chosen
+
+
+def _fits(
+    x: Array, y: Array, held_back: Array, grows: Array, trust: Array
+) -> Iterator[tuple[Array, float]]:
+    """Yield maps, the most held back first, with the error that each leaves out.
+
+    Of a linear smoother the error left out follows from the error fitted (PRESS).
+    """
+    n = len(x)
+    said = np.sqrt(n * trust)[:, None]
+    share = np.sqrt(np.outer(trust, trust))
+    rest = y - (x.reshape(n, -1) @ held_back).reshape(y.shape)
+    size = np.tensordot(x, grows, 2)
+    left_out = said[..., None] * rest / (1.0 - trust)[:, None, None]
+    yield held_back, float(np.mean((left_out / FLOOR) ** 2))
+    for ridge in sorted(_RIDGES, reverse=True):
+        weights = held_back.reshape(-1, 3, POSES, CHANNELS).copy()
+        error = left_out.copy()
+        for axis in range(3):
+            told = said * np.column_stack([x[:, :, axis], size])
+            asked = said * rest[:, :, axis]
+            gram = told @ told.T
+            inverse = np.linalg.inv(gram + ridge * np.eye(n))
+            hat = gram @ inverse + share
+            learned = told.T @ inverse @ asked
+            weights[:, axis, :, axis] += learned[:-1]
+            weights[..., axis] += grows[..., None] * learned[-1]
+            error[:, :, axis] = (asked - hat @ asked) / (1.0 - np.diag(hat))[:, None]
+        yield weights.reshape(held_back.shape), float(np.mean((error / FLOOR) ** 2))

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
-from kalm_core.errors import GoalError
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.base import Example, Tensors, check_request
-from kalm_core.policy.encoding import decode, encode
+from kalm_core.policy.encoding import decode
+from kalm_core.policy.lesson import Lesson
 from kalm_core.policy.regression import TrajectoryRegression
 from kalm_core.policy.rigid import RigidTransferPolicy
 from kalm_core.policy.smoothness import Smoothness
-from kalm_core.policy.symmetry import to_one_way
 from kalm_core.se3 import Array
 from kalm_core.trajectory import EndEffectorTrajectory
 
@@ -54,20 +51,15 @@ class RegressionPolicy:
             KeypointsNotFoundError: a demonstration has too few keypoints.
             GoalError: no demonstration.
         """
-        if not examples:
-            raise GoalError("a policy needs at least one demonstration")
-        located = [arrangement.locate(e.keypoints) for e in examples]
-        frames = [frame for frame, _ in located]
-        others = RigidTransferPolicy.from_examples(examples, arrangement)
-        one_way, _ = to_one_way(examples, frames)
-        rows = np.stack([encode(e.trajectory, T) for e, T in zip(one_way, frames, strict=True)])
-        deviations = np.stack([arrangement.deviation(T, d.positions) for T, d in located])
+        lesson = Lesson.from_examples(examples, arrangement)
         return RegressionPolicy(
             arrangement,
-            TrajectoryRegression.from_rows(rows, deviations, linear, arrangement.shape),
-            Smoothness.from_rows(rows),
-            np.mean([e.trajectory.stamps for e in examples], axis=0),
-            others,
+            TrajectoryRegression.from_rows(
+                lesson.rows, lesson.deviations, linear, arrangement.shape, lesson.trust
+            ),
+            Smoothness.from_rows(lesson.rows),
+            lesson.stamps,
+            RigidTransferPolicy.from_examples(examples, arrangement),
         )
 
     def sample(

@@ -3,9 +3,9 @@
 An arm cannot follow a path that jumps from pose to pose, and a network that saw three
 demonstrations for a few seconds draws one. Two things keep it from that. What it adds to the
 expected trajectory is a sum of slow waves over the 48 poses, nothing faster. And where the sum
-still moves or bends more from pose to pose than any demonstration did near there, it is drawn
-towards the mean of the demonstrations until it does not. The mean keeps the limits by itself: a
-mean of vectors is never longer than the longest of them.
+still moves or bends clearly more from pose to pose than any demonstration did near there, it is
+drawn towards the mean of the demonstrations until it does not. The mean keeps the limits by itself:
+a mean of vectors is never longer than the longest of them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _MOTION = 9  # the first channels: position and rotation; the gripper's command 
 _WAVES = 8  # half waves over the trajectory; the shortest is seven poses long
 _NEARBY = 3  # poses to either side at which a demonstration may have bent as much
 _FLOORS = ((0.002, 0.01), (0.001, 0.006))  # first and second differences, position [m] and 6D
+_MORE = 1.25  # how much faster and more bent than any demonstration a prediction may be
+_LEFT = 0.9  # the share of that for what is expected; the rest is for what a network adds
 _HALVINGS = 10  # a share found by halving is exact to a thousandth
 _LEVER = 0.1  # how much path a rotation counts for: that of a point 0.1 m off [m/rad]
 
@@ -54,7 +56,8 @@ class Smoothness:
         """Take the limits from (N, 48, 10) rows of the demonstrations."""
         largest = _differences(rows).max(axis=0)
         wide = maximum_filter1d(largest, 2 * _NEARBY + 1, axis=1, mode="nearest")
-        return Smoothness(rows.mean(axis=0), np.maximum(wide, np.array(_FLOORS)[:, None]))
+        limits = _MORE * np.maximum(wide, np.array(_FLOORS)[:, None])
+        return Smoothness(rows.mean(axis=0), limits)
 
     def hold(self, expected: Array, rows: Array | None = None) -> Array:
         """Draw predictions inwards until they keep the limits.
@@ -66,23 +69,24 @@ class Smoothness:
         Returns:
             (B, 48, 10) rows; those that keep the limits come back unchanged.
         """
-        base = self._drawn(np.broadcast_to(self.mean, expected.shape), expected)
-        return base if rows is None else self._drawn(base, base + (rows - expected))
+        mean = np.broadcast_to(self.mean, expected.shape)
+        base = self._drawn(mean, expected, _LEFT)
+        return base if rows is None else self._drawn(base, base + (rows - expected), 1.0)
 
-    def _drawn(self, base: Array, rows: Array) -> Array:
+    def _drawn(self, base: Array, rows: Array, share_of_limits: float) -> Array:
         """Return the rows nearest to `rows` on the way from `base`, which keeps the limits."""
-        keeps = self._keeps(rows)
+        keeps = self._keeps(rows, share_of_limits)
         if keeps.all():
             return rows
         low, high = np.where(keeps, 1.0, 0.0), np.ones(len(rows))
         for _ in range(_HALVINGS):
             share = (low + high) / 2
-            keeps = self._keeps(_between(base, rows, share))
+            keeps = self._keeps(_between(base, rows, share), share_of_limits)
             low, high = np.where(keeps, share, low), np.where(keeps, high, share)
         return np.where((low == 1.0)[:, None, None], rows, _between(base, rows, low))
 
-    def _keeps(self, rows: Array) -> NDArray[np.bool_]:
-        within = _differences(rows) <= self.limits * (1.0 + 1e-9)
+    def _keeps(self, rows: Array, share_of_limits: float) -> NDArray[np.bool_]:
+        within = _differences(rows) <= (share_of_limits + 1e-9) * self.limits
         return np.asarray(within.all(axis=(1, 2, 3)))
 
     def state(self) -> dict[str, Array]:

@@ -20,16 +20,14 @@ from kalm_core.policy.checkpoint import Checkpoint
 from kalm_core.policy.condition import condition, deviations
 from kalm_core.policy.diffusion import training_loss
 from kalm_core.policy.diffusion_policy import TrajectoryPolicy
-from kalm_core.policy.encoding import encode
 from kalm_core.policy.evaluation import TrajectoryErrors, median_errors
+from kalm_core.policy.lesson import Lesson
 from kalm_core.policy.network import TrajectoryUNet
 from kalm_core.policy.normalization import Normalizer
 from kalm_core.policy.settings import PolicySettings
 from kalm_core.policy.smoothness import Smoothness
-from kalm_core.policy.symmetry import to_one_way
 from kalm_core.policy.threads import torch_threads
 from kalm_core.progress import Progress
-from kalm_core.se3 import Array
 
 MIN_EXAMPLES = 2
 """One demonstration has no spread that a diffusion model could learn."""
@@ -96,10 +94,11 @@ def train(
         )
     start = time.perf_counter()
     device = _device(settings.device)
-    lesson = _Lesson(examples)
+    arrangement = Arrangement.from_demonstrations([e.keypoints for e in examples])
+    batches = _Batches(Lesson.from_examples(examples, arrangement))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = TrajectoryUNet(len(lesson.arrangement), settings.network).to(device)
+        network = TrajectoryUNet(len(arrangement), settings.network).to(device)
     averaged = AveragedModel(network, avg_fn=_average(settings.ema))
     optimizer = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -119,7 +118,7 @@ def train(
             rate = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            clean, told = lesson.draw(settings, rng)
+            clean, told = batches.draw(settings, rng)
             loss = training_loss(
                 network, clean.to(device), told.to(device), settings.diffusion, noise
             )
@@ -134,7 +133,7 @@ def train(
                 checkpoint.write(networks, optimizer, losses)
             share.step(step + 1, settings.steps, losses[-1])
         network.load_state_dict(averaged.module.state_dict())
-        policy = lesson.policy(network.cpu().eval(), settings)
+        policy = batches.policy(network.cpu().eval(), settings)
         fitted = median_errors(policy, examples)
     log.write(settings.steps, **{f"fit/{k}": v for k, v in fitted.as_dict().items()})
     log.close()
@@ -154,41 +153,35 @@ def _average(decay: float) -> Callable[..., torch.Tensor]:
     return follow
 
 
-class _Lesson:
-    """The demonstrations as arrays in the object's frame."""
+class _Batches:
+    """Disturbed demonstrations as the network sees them."""
 
-    def __init__(self, examples: Sequence[Example]) -> None:
-        self.arrangement = Arrangement.from_demonstrations([e.keypoints for e in examples])
-        located = [self.arrangement.locate(e.keypoints) for e in examples]
-        self.points = np.stack([fitting.positions for _, fitting in located])
-        frames = [frame for frame, _ in located]
-        examples, other_way = to_one_way(examples, frames)
-        self.other_way = float(other_way.mean())
-        self.stamps: Array = np.mean([e.trajectory.stamps for e in examples], axis=0)
-        self.rows = np.stack(
-            [encode(e.trajectory, T) for e, T in zip(examples, frames, strict=True)]
-        )
-        bent = deviations(self.arrangement, self.points)
-        self.normalizer = Normalizer.from_rows(self.rows, bent, self.arrangement.shape)
+    def __init__(self, lesson: Lesson) -> None:
+        self.lesson = lesson
+        arrangement = lesson.arrangement
+        bent = deviations(arrangement, lesson.points)
+        self.normalizer = Normalizer.from_rows(lesson.rows, bent, arrangement.shape, lesson.trust)
 
     def draw(
         self, settings: PolicySettings, rng: np.random.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a batch of (B, 48, 10) clean values and of (B, K * 4) conditions."""
-        index = rng.integers(len(self.rows), size=settings.batch)
-        seen = deviations(self.arrangement, disturb(self.points[index], settings.augmentation, rng))
-        clean = self.normalizer.normalize(self.rows[index], seen)
+        lesson = self.lesson
+        index = rng.choice(len(lesson.rows), size=settings.batch, p=lesson.trust)
+        points = disturb(lesson.points[index], settings.augmentation, rng)
+        seen = deviations(lesson.arrangement, points)
+        clean = self.normalizer.normalize(lesson.rows[index], seen)
         return torch.from_numpy(clean.astype(np.float32)), condition(seen)
 
     def policy(self, network: TrajectoryUNet, settings: PolicySettings) -> TrajectoryPolicy:
         """Return the policy of a trained network."""
         return TrajectoryPolicy(
             network,
-            self.arrangement,
+            self.lesson.arrangement,
             self.normalizer,
-            Smoothness.from_rows(self.rows),
-            self.stamps,
-            self.other_way,
+            Smoothness.from_rows(self.lesson.rows),
+            self.lesson.stamps,
+            self.lesson.other_way,
             settings,
         )
 

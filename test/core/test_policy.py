@@ -86,7 +86,7 @@ def test_duration_is_the_mean_of_the_demonstrations(trained):
     policy, _ = trained
     sample = policy.sample(make_examples(3, 1)[0].keypoints, 1, 0)[0]
     durations = [e.trajectory.duration for e in make_examples(0, 10)]
-    assert sample.duration == pytest.approx(np.mean(durations))
+    assert sample.duration == pytest.approx(np.mean(durations), rel=0.02)
 
 
 def test_samples_are_the_same_for_the_same_seed_only(tiny):

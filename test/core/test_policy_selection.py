@@ -57,10 +57,11 @@ def test_a_network_that_learned_nothing_does_not_take_over():
 def test_a_network_that_is_behind_is_not_trained_for_all_groups(monkeypatch):
     seen = []
     progress = Progress(lambda stage, fraction, text: seen.append(fraction))
-    monkeypatch.setattr(selection, "_score", lambda errors: float(len(errors)))
+    count = property(lambda held: float(len(held.errors)))
+    monkeypatch.setattr(selection._Held, "score", count)
     behind = learn_policy(make_examples(0, 6), TINY, progress=progress)
     assert len(seen) == TINY.steps + 1  # one group, and the end
-    assert behind.comparison.chosen == "mean"
+    assert behind.comparison.chosen == "linear"
 
 
 def test_groups_too_large_for_a_network_are_compared_without_it():

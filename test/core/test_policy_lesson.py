@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from policy_scenes import SHAPE, make_examples
+
+from kalm_core.errors import GoalError
+from kalm_core.policy.arrangement import Arrangement
+from kalm_core.policy.evaluation import grasp_index
+from kalm_core.policy.lesson import Lesson
+from kalm_core.policy.regression import TrajectoryRegression
+from kalm_core.policy.timing import at, clock_of, common_clock
+from kalm_core.se3 import interpolate_poses
+from kalm_core.segmentation import CLOSED, OPEN
+from kalm_core.trajectory import POSES, EndEffectorTrajectory
+
+
+def lesson_of(examples):
+    arrangement = Arrangement.from_demonstrations([e.keypoints for e in examples])
+    return Lesson.from_examples(examples, arrangement)
+
+
+def at_another_pace(example, power):
+    """Return the same path, done slowly at first (power > 1) or at last."""
+    e = example.trajectory
+    when = (POSES - 1) * np.linspace(0.0, 1.0, POSES) ** power
+    poses = interpolate_poses(np.arange(POSES), e.T_base_ee, when)
+    gripper = e.gripper[np.rint(when).astype(int)]
+    return replace(example, trajectory=EndEffectorTrajectory(poses, gripper, e.stamps))
+
+
+def wave(length=POSES):
+    t = np.linspace(0.0, 1.0, length)
+    rows = np.zeros((length, 10))
+    rows[:, 0], rows[:, 1] = 0.3 * t, 0.1 * np.sin(5.0 * t)
+    return rows
+
+
+@pytest.mark.parametrize("power", [0.6, 1.0, 1.7])
+def test_a_clock_undoes_another_pace(power):
+    truth = wave()
+    when = (POSES - 1) * np.linspace(0.0, 1.0, POSES) ** power
+    other = at(truth[None], when[None])
+    clock = clock_of(truth, other)
+    assert clock[0, 0] == 0 and clock[0, -1] == POSES - 1
+    assert (np.diff(clock) > 0).all()
+    after = np.linalg.norm(at(other, clock)[0] - truth, axis=1)
+    if power == 1.0:
+        assert np.array_equal(clock[0], np.arange(POSES))
+    else:
+        assert after.mean() < 0.4 * np.linalg.norm(other[0] - truth, axis=1).mean()
+
+
+def test_the_clock_of_the_same_motion_is_its_own():
+    rows = np.stack([wave()] * 4)
+    assert np.array_equal(common_clock(rows, np.zeros_like(rows)), [np.arange(POSES)] * 4)
+
+
+def test_the_clock_does_not_ask_where_an_object_was_moved_to():
+    rng = np.random.default_rng(0)
+    rows = np.stack([wave() + rng.normal(0.0, 0.002, (POSES, 10)) for _ in range(5)])
+    moved = np.zeros_like(rows)
+    moved[..., 2] = rng.normal(0.0, 0.1, (5, 1))
+    assert np.allclose(common_clock(rows + moved, moved), common_clock(rows, 0.0 * rows))
+
+
+def test_demonstrations_of_another_pace_teach_the_same():
+    examples = make_examples(0, 6, noise=0.0)
+    paced = [at_another_pace(e, (0.7, 1.0, 1.4)[i % 3]) for i, e in enumerate(examples)]
+    closes = [grasp_index(e.trajectory) for e in paced]
+    assert max(closes) - min(closes) > 8
+    plain, lesson = lesson_of(examples), lesson_of(paced)
+    closes = (lesson.rows[..., 9] > 0.04).sum(axis=1)
+    assert max(closes) - min(closes) <= 1
+    assert set(np.unique(lesson.rows[..., 9])) <= {OPEN, CLOSED}
+    spread = [np.abs(x.rows - x.rows.mean(axis=0))[..., :3].max() for x in (plain, lesson)]
+    assert spread[1] < spread[0] + 0.015
+    assert (np.diff(lesson.stamps) > 0).all()
+
+
+def test_who_does_it_another_way_has_little_say():
+    examples = make_examples(0, 8, noise=0.0)
+    assert lesson_of(examples).trust.max() < 1.5 / 8
+    T = examples[3].trajectory.T_base_ee.copy()
+    T[:, 2, 3] += 0.15 * np.sin(np.linspace(0.0, np.pi, POSES))
+    stray = replace(examples[3], trajectory=replace(examples[3].trajectory, T_base_ee=T))
+    lesson = lesson_of([*examples[:3], stray, *examples[4:]])
+    assert lesson.trust.sum() == pytest.approx(1.0)
+    assert lesson.trust[3] < 0.02
+    assert lesson.trust.argmin() == 3
+
+
+def test_the_order_of_demonstrations_does_not_matter():
+    examples = make_examples(1, 6)
+    there, back = lesson_of(examples), lesson_of(examples[::-1])
+    assert np.allclose(there.trust, back.trust[::-1], atol=0.01)
+    assert np.allclose(there.trust @ there.rows[..., 0], back.trust @ back.rows[..., 0], atol=2e-3)
+
+
+def test_no_demonstration_is_an_error():
+    with pytest.raises(GoalError, match="at least one demonstration"):
+        Lesson.from_examples([], Arrangement(SHAPE))
+
+
+def test_an_axis_learns_from_its_own_deviations_and_from_the_size():
+    rng = np.random.default_rng(0)
+    bent = rng.normal(0.0, 0.02, (30, 8, 3))
+    rows = rng.normal(0.0, 1e-4, (30, POSES, 10))
+    rows[..., 2] += 3.0 * bent[:, 4, 2][:, None]
+    learned = TrajectoryRegression.from_rows(rows, bent, places=SHAPE)
+    still = np.zeros((1, 8, 3))
+    along, across = still.copy(), still.copy()
+    along[0, 4, 2] = across[0, 4, 1] = 0.02
+    start = learned.predict(still)[0, :, 2]
+    assert (learned.predict(along)[0, :, 2] - start).mean() > 0.03
+    assert abs(learned.predict(across)[0, :, 2] - start).max() < 0.006
+
+    grown = rng.uniform(-0.2, 0.2, 30)
+    bent = grown[:, None, None] * (SHAPE - SHAPE.mean(axis=0))
+    bent = bent + rng.normal(0.0, 0.003, bent.shape)
+    rows = rng.normal(0.0, 1e-4, (30, POSES, 10))
+    rows[..., 0] -= 0.05 * grown[:, None]
+    learned = TrajectoryRegression.from_rows(rows, bent, places=SHAPE)
+    larger = learned.predict(0.2 * (SHAPE - SHAPE.mean(axis=0))[None])
+    smaller = learned.predict(-0.2 * (SHAPE - SHAPE.mean(axis=0))[None])
+    assert (larger - smaller)[0, :, 0].mean() == pytest.approx(-0.02, abs=0.004)
