@@ -70,10 +70,10 @@ from kalm_sim.tasks.registry import TASKS
 WEIGHTS = {
     "fpfh": {"fpfh": 1.0},
     "local": {"local": 1.0},
-    "local+fpfh": {"local": 0.75, "fpfh": 0.25},
+    "local+fpfh": {"local": 1.0, "fpfh": 0.5},  # the default
     "dino+fpfh": {"dino": 0.75, "fpfh": 0.25},
 }
-SHIPPED = "local"
+SHIPPED = "local+fpfh"
 """The backend that skills use unless told otherwise."""
 DINO = "KALM_DINO_WEIGHTS"
 """Environment variable with the folder of DINOv2's weights."""

@@ -14,7 +14,7 @@ class CorrespondenceSettings(Settings):
     """Settings of φ."""
 
     weights: dict[str, float] = Field(
-        default_factory=lambda: {"local": 1.0},
+        default_factory=lambda: {"local": 1.0, "fpfh": 0.5},
         description="feature backend -> weight of its cosine in the score (equation 3)",
     )
     features: FeatureSettings = Field(

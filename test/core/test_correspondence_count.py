@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.correspondence import rows_of
+from benchmarks.correspondence import SHIPPED, rows_of
 from benchmarks.correspondence_count import Count, calibration_error
 
 NULL = [np.nan] * 3
@@ -83,7 +83,10 @@ def test_reliability_is_summed_over_tasks_and_sets_of_images():
     one, other = Count(), Count()
     one.judge(np.array([0.95]), np.array([True]))
     other.judge(np.array([0.91]), np.array([False]))
-    tasks = {"a": {"local/view/reliability9": one}, "b": {"local/empty/reliability9": other}}
+    tasks = {
+        "a": {f"{SHIPPED}/view/reliability9": one},
+        "b": {f"{SHIPPED}/empty/reliability9": other},
+    }
     rows = {row.id: row for row in rows_of(tasks)}
     assert rows["correspondence/reliability/0.9"].value == 0.5
     assert rows["correspondence/reliability/0.0"].value is None
