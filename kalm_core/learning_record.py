@@ -41,6 +41,7 @@ def record_training(learned: LearnedPolicy) -> dict[str, Any]:
         "seconds": round(learned.seconds, 2),
         "losses": [round(loss, 5) for loss in losses[:: max(1, len(losses) // 100)]],
         "fit": learned.fit.as_dict(),
+        "trust": {name: round(value, 3) for name, value in learned.trust.items()},
         "chosen": comparison.chosen,
         "reason": comparison.reason,
         "scores": {name: round(score, 5) for name, score in comparison.scores.items()},

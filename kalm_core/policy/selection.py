@@ -72,6 +72,7 @@ class LearnedPolicy:
         policy: what the skill gets.
         arrangement: of the keypoints, in which it predicts.
         comparison: with the other candidates.
+        trust: name of a demonstration -> how much it counts, 1 is as much as on average.
         training: of the diffusion model on all demonstrations; None when it was not trained.
         fit: errors of the policy on the demonstrations that it was made of.
         seconds: wall time.
@@ -80,6 +81,7 @@ class LearnedPolicy:
     policy: Policy
     arrangement: Arrangement
     comparison: Comparison
+    trust: dict[str, float]
     training: TrainingRecord | None
     fit: TrajectoryErrors
     seconds: float
@@ -95,8 +97,8 @@ def learn_policy(
     """Make all candidates, compare them, and return the best.
 
     With one demonstration there is nothing to compare. From two on, the mean and the most similar
-    demonstration are compared; the diffusion model too, where every group that is
-    left out leaves it two or more.
+    demonstration are compared; the diffusion model too, where every group that is left out leaves
+    it two or more.
 
     Args:
         examples: demonstrations of one skill, one or more.
@@ -121,17 +123,18 @@ def learn_policy(
     comparison = _compare(examples, folds, settings, seed, progress)
     training = None
     if comparison.chosen == "diffusion":
-        share = Share(progress, folds / (folds + 1), 1.0)
+        last = Share(progress, folds / (folds + 1), 1.0)
         policy: Policy
-        policy, training = train(examples, settings, seed, share, folder)
+        policy, training = train(examples, settings, seed, last, folder)
         arrangement = policy.arrangement
     else:
         arrangement = Arrangement.from_demonstrations([e.keypoints for e in examples])
         policy = SIMPLE[comparison.chosen](examples, arrangement)
     progress.step("train", 1.0, comparison.reason)
+    trust = {example.name: len(examples) * share for example, share in _trusted(examples)}
     fitted = median_errors(policy, examples)
     seconds = time.perf_counter() - start
-    return LearnedPolicy(policy, arrangement, comparison, training, fitted, seconds)
+    return LearnedPolicy(policy, arrangement, comparison, trust, training, fitted, seconds)
 
 
 SIMPLE: dict[str, Callable[[Sequence[Example], Arrangement], Policy]] = {

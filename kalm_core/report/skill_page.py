@@ -79,21 +79,25 @@ def _summary(skill: Skill) -> Html:
 
 def _demonstrations(folder: Path, skill: Skill) -> Html:
     record = skill.record
+    trust = record.get("training", {}).get("trust", {})
     rows: list[Sequence[object]] = []
     for item in record.get("demonstrations", []):
         found, count = item["found"], len(skill.reference)
         role = "reference" if item["name"] == record.get("reference_demonstration") else ""
         rows.append(
             (item["name"], f"{item['seconds']:.1f} s", f"{len(found)} of {count}",
-             _list(sorted(set(range(1, count + 1)) - set(found)), "-"), role)
+             _list(sorted(set(range(1, count + 1)) - set(found)), "-"),
+             f"{trust[item['name']]:.2f}" if item["name"] in trust else "-", role)
         )  # fmt: skip
     left_out = [(name, verdict(False, why)) for name, why in record.get("left_out", {}).items()]
     return section(
         "Demonstrations",
-        table(("demonstration", "length", "keypoints found", "not found", ""), rows),
+        table(("demonstration", "length", "keypoints found", "not found", "counts", ""), rows),
+        element("p", "How much a demonstration counts when the policy is made: 1 is as much as on "
+                "average; one that goes about it unlike most counts for little."),
         table(("left out", "because"), left_out),
         _shown(folder, "demonstrations.png", "Every first image with the keypoints found in it."),
-    )
+    )  # fmt: skip
 
 
 def _attempts(folder: Path, skill: Skill) -> Html:

@@ -121,6 +121,9 @@ def test_a_skill_is_learned_and_says_how(lesson, tmp_path):
     assert set(record["seconds"]) == {"propose", "verify", "train"}
     assert set(record["training"]["scores"]) == {"mean", "linear", "rigid", "diffusion"}
     assert record["training"]["chosen"] in record["training"]["reason"]
+    assert sum(record["training"]["trust"].values()) == pytest.approx(
+        len(record["training"]["trust"]), abs=0.01
+    )
     assert record["training"]["held_out_rigid"]["grasp"] < 0.05
     assert sorted(p.name for p in (folder / "report").iterdir()) == [
         "index.html",

@@ -9,7 +9,7 @@ from policy_scenes import SHAPE, make_example, make_examples
 from kalm_core.errors import BundleError, CancelledError, GoalError
 from kalm_core.policy import selection
 from kalm_core.policy.arrangement import Arrangement
-from kalm_core.policy.evaluation import trajectory_errors
+from kalm_core.policy.evaluation import median_errors, trajectory_errors
 from kalm_core.policy.regression import TrajectoryRegression
 from kalm_core.policy.regression_policy import RegressionPolicy
 from kalm_core.policy.rigid import RigidTransferPolicy
@@ -94,6 +94,19 @@ def test_two_ways_of_doing_it_are_not_averaged():
     learned = learn_policy(mirrored, TINY.model_copy(update={"folds": 4}))
     assert learned.comparison.scores["mean"] > 0.08
     assert learned.comparison.chosen in {"rigid", "linear"}
+
+
+def test_a_demonstration_gone_astray_is_named_and_spoils_nothing():
+    examples, unseen = make_examples(0, 8), make_examples(60, 10)
+    T = examples[2].trajectory.T_base_ee.copy()
+    T[:, 1, 3] += 0.2 * np.sin(np.linspace(0.0, np.pi, len(T)))
+    stray = replace(examples[2], trajectory=replace(examples[2].trajectory, T_base_ee=T))
+    learned = learn_policy([*examples[:2], stray, *examples[3:]], TINY)
+    assert learned.trust["demo_2"] < 0.1
+    assert learned.comparison.chosen == "linear"
+    without = made("linear", [e for e in examples if e is not examples[2]])
+    errors = [median_errors(policy, unseen).position for policy in (learned.policy, without)]
+    assert errors[0] < errors[1] + 0.002
 
 
 def test_the_linear_map_is_found_and_held_back():
