@@ -31,7 +31,9 @@ _LABELS = {
 _COLORS = ("tab:blue", "tab:green", "tab:orange", "tab:red", "0.6")
 _HARDER = {
     "oracle": "oracle",
-    "outlier2": "2 of 8\ndisplaced",
+    "outlier1": "1 of 8\ndisplaced",
+    "outlier2": "2 of 8",
+    "outlier3": "3 of 8",
     "detected": "detected",
     "shape": "other\nshapes",
 }
@@ -50,7 +52,7 @@ def draw(results: Mapping[str, Any], path: Path = PICTURE) -> Path:
     rows = {row["id"]: row for row in results["rows"]}
     figure = Figure(figsize=(11.0, 4.2), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    left, middle, right = figure.subplots(1, 3, sharey=True, width_ratios=[1, 1, 1.4])
+    left, middle, right = figure.subplots(1, 3, sharey=True, width_ratios=[1, 1, 1.8])
     _draw_counts(left, rows, "")
     _draw_counts(middle, rows, "/end")
     _draw_settings(right, rows)

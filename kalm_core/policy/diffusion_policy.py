@@ -40,7 +40,7 @@ class TrajectoryPolicy:
         normalizer: from network values to 48 rows in that frame; it expects the mean of the
             demonstrations, bent to the keypoints, and the network adds what that leaves out.
         smoothness: that of the demonstrations, which every sample keeps.
-        stamps: (48,) times of the poses [s], the mean of the demonstrations.
+        stamps: (48,) usual times of the poses [s].
         other_way: share of the demonstrations that grasped with the hand turned by half.
         settings: how it was made.
     """

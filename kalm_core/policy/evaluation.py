@@ -52,12 +52,10 @@ def trajectory_errors(
     Who comes sooner or later to the same places is not wrong. The hand turned by half grasps the
     same and counts as the same.
     """
-    predicted = _on_clock_of(truth, predicted)
-    distance = np.linalg.norm(predicted.positions - truth.positions, axis=1)
-    angle = min(
-        float(rotation_angle(way.T_base_ee, truth.T_base_ee).mean())
-        for way in (predicted, turned(predicted))
-    )
+    ways = [_on_clock_of(truth, way) for way in (predicted, turned(predicted))]
+    angles = [float(rotation_angle(way.T_base_ee, truth.T_base_ee).mean()) for way in ways]
+    angle = min(angles)
+    distance = np.linalg.norm(ways[angles.index(angle)].positions - truth.positions, axis=1)
     return TrajectoryErrors(
         float(distance.mean()),
         float(distance[0]),

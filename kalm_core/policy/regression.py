@@ -6,7 +6,8 @@ lie, and the motion follows: the hand goes along with the keypoints around it, w
 demonstration, and otherwise to first order linearly, each axis by itself: what is wider is gripped
 farther out, not higher up. Only the size of the whole speaks for all axes. Ten demonstrations say
 little about the numbers of such a map, so it is held back (ridge regression); by how much,
-leave-one-out decides, and if nothing is gained by it, the likelier one remains.
+leave-one-out decides, and if nothing is gained by it, the likelier one remains. Rotation and
+gripper are those of the mean: relative to the object they hardly change with its shape.
 """
 
 from __future__ import annotations

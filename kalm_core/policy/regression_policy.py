@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from kalm_core.keypoints import DetectedKeypoints
+from kalm_core.policy.alignment import AlignedDemonstrations, has_say
 from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.base import Example, Tensors, check_request
 from kalm_core.policy.encoding import decode
-from kalm_core.policy.lesson import Lesson
 from kalm_core.policy.regression import TrajectoryRegression
 from kalm_core.policy.rigid import RigidTransferPolicy
 from kalm_core.policy.smoothness import Smoothness
@@ -26,8 +26,8 @@ class RegressionPolicy:
         arrangement: the keypoints' usual arrangement.
         regression: in its frame.
         smoothness: that of the demonstrations, which a prediction keeps.
-        stamps: (48,) times of the poses [s], the mean of the demonstrations.
-        others: the demonstrations themselves, offered after the first sample.
+        stamps: (48,) usual times of the poses [s].
+        others: the demonstrations themselves, without strays, offered after the first sample.
     """
 
     kind: ClassVar[str] = "regression"
@@ -51,15 +51,16 @@ class RegressionPolicy:
             KeypointsNotFoundError: a demonstration has too few keypoints.
             GoalError: no demonstration.
         """
-        lesson = Lesson.from_examples(examples, arrangement)
+        aligned = AlignedDemonstrations.from_examples(examples, arrangement)
+        trusted = [e for e, said in zip(examples, has_say(aligned.trust), strict=True) if said]
         return RegressionPolicy(
             arrangement,
             TrajectoryRegression.from_rows(
-                lesson.rows, lesson.deviations, linear, arrangement.shape, lesson.trust
+                aligned.rows, aligned.deviations, linear, arrangement.shape, aligned.trust
             ),
-            Smoothness.from_rows(lesson.rows),
-            lesson.stamps,
-            RigidTransferPolicy.from_examples(examples, arrangement),
+            Smoothness.from_rows(aligned.rows, aligned.trust),
+            aligned.stamps,
+            RigidTransferPolicy.from_examples(trusted, arrangement),
         )
 
     def sample(

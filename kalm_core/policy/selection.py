@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from kalm_core.errors import GoalError
+from kalm_core.policy.alignment import AlignedDemonstrations
 from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.base import Example, Policy
 from kalm_core.policy.evaluation import TrajectoryErrors, median_errors, trajectory_errors
-from kalm_core.policy.lesson import Lesson
 from kalm_core.policy.regression_policy import RegressionPolicy
 from kalm_core.policy.rigid import RigidTransferPolicy
 from kalm_core.policy.settings import PolicySettings
@@ -32,7 +32,8 @@ from kalm_core.progress import Progress
 _LEVER = 0.1  # how much error a rotation counts for: that of a point 0.1 m off [m/rad]
 _SMOOTH = 0.0005  # a demonstration that bends less than this per pose counts as this rough [m]
 _ROUGHEST = 1.5  # a candidate that bends this much more than the demonstrations is not taken
-_MOST_LEFT_OUT = 20  # demonstrations; of more, every second or third is
+_MOST_LEFT_OUT = 20  # demonstrations; of more, as many are, evenly spread
+_LEAST_SAY = 0.25  # what a stray counts for here: a minority may be right about its own objects
 _ADVANTAGE = {"linear": 1.0, "mean": 0.8, "rigid": 0.5, "diffusion": 0.85}
 """A candidate takes over when its error is below this share of the best before it. That the hand
 goes along with the keypoints is known beforehand, so the linear map comes first, though ten errors
@@ -96,9 +97,9 @@ def learn_policy(
 ) -> LearnedPolicy:
     """Make all candidates, compare them, and return the best.
 
-    With one demonstration there is nothing to compare. From two on, the mean and the most similar
-    demonstration are compared; the diffusion model too, where every group that is left out leaves
-    it two or more.
+    With one demonstration there is nothing to compare. From two on, the linear map, the mean and
+    the most similar demonstration are compared; the diffusion model too, where every group that is
+    left out leaves it two or more.
 
     Args:
         examples: demonstrations of one skill, one or more.
@@ -131,7 +132,7 @@ def learn_policy(
         arrangement = Arrangement.from_demonstrations([e.keypoints for e in examples])
         policy = SIMPLE[comparison.chosen](examples, arrangement)
     progress.step("train", 1.0, comparison.reason)
-    trust = {example.name: len(examples) * share for example, share in _trusted(examples)}
+    trust = {example.name: say for example, say in _trusted(examples)}
     fitted = median_errors(policy, examples)
     seconds = time.perf_counter() - start
     return LearnedPolicy(policy, arrangement, comparison, trust, training, fitted, seconds)
@@ -156,7 +157,7 @@ def _compare(
 ) -> Comparison:
     """Leave out each group in turn and choose."""
     if folds == 0:
-        trains = len(examples) > MIN_EXAMPLES
+        trains = len(examples) >= MIN_EXAMPLES
         chosen = "diffusion" if trains else "linear"
         why = "nothing was compared" if trains else "of one demonstration nothing can be compared"
         return Comparison(chosen, {}, np.nan, {}, {}, why)
@@ -164,9 +165,12 @@ def _compare(
     scores = {name: held.score for name, held in found.items()}
     roughest = max(_SMOOTH, *(roughness(e.trajectory) for e in examples))
     rough = {name: float(np.median(held.bends)) / roughest for name, held in found.items()}
-    chosen = next(iter(SIMPLE))
-    for name in SIMPLE:
-        if rough[name] <= _ROUGHEST and scores[name] < _ADVANTAGE[name] * scores[chosen]:
+    smooth = [name for name in SIMPLE if rough[name] <= _ROUGHEST] or [
+        min(rough, key=rough.__getitem__)
+    ]
+    chosen = smooth[0]
+    for name in smooth:
+        if scores[name] < _ADVANTAGE[name] * scores[chosen]:
             chosen = name
     rival = np.nan
     largest_group = -(-len(examples) // folds)
@@ -178,8 +182,8 @@ def _compare(
         found["diffusion"] = trained
         scores["diffusion"] = trained.score
         rough["diffusion"] = float(np.median(trained.bends)) / roughest
-        smooth = rough["diffusion"] <= _ROUGHEST
-        if smooth and scores["diffusion"] < _ADVANTAGE["diffusion"] * rival:
+        better = scores["diffusion"] < _ADVANTAGE["diffusion"] * rival
+        if better and rough["diffusion"] <= _ROUGHEST:
             chosen = "diffusion"
     listed = ", ".join(
         f"{name} {1e3 * score:.1f} mm" + ("" if rough[name] <= _ROUGHEST else " (too rough)")
@@ -216,25 +220,26 @@ class _Held:
     def score(self) -> float:
         """The error that `Comparison.scores` has."""
         each = np.array([e.position + _LEVER * e.rotation for e in self.errors])
-        return float(np.sqrt(np.average(each**2, weights=self.trust)))
+        say = np.maximum(self.trust, _LEAST_SAY)
+        return float(np.sqrt(np.average(each**2, weights=say)))
 
 
 def _trusted(examples: Sequence[Example]) -> list[tuple[Example, float]]:
-    """Return each demonstration with its share in the mean of all."""
+    """Return each demonstration with how much it counts, 1 is as much as on average."""
     arrangement = Arrangement.from_demonstrations([e.keypoints for e in examples])
-    trust = Lesson.from_examples(examples, arrangement).trust
-    return list(zip(examples, trust.tolist(), strict=True))
+    trust = AlignedDemonstrations.from_examples(examples, arrangement).trust
+    return list(zip(examples, (len(examples) * trust).tolist(), strict=True))
 
 
 def _left_out(examples: Sequence[Example], seed: int) -> dict[str, _Held]:
     """Predict each demonstration with the simple policies made of the others."""
     held = {name: _Held() for name in SIMPLE}
-    trusted = _trusted(examples)
-    for unseen in trusted[:: -(-len(trusted) // _MOST_LEFT_OUT)]:
-        seen = [e for e in examples if e is not unseen[0]]
+    trusted, count = _trusted(examples), min(len(examples), _MOST_LEFT_OUT)
+    for index in np.linspace(0, len(examples) - 1, count).round().astype(int):
+        seen = [e for i, e in enumerate(examples) if i != index]
         arrangement = Arrangement.from_demonstrations([e.keypoints for e in seen])
         for name, make in SIMPLE.items():
-            held[name].add(make(seen, arrangement), [unseen], seed)
+            held[name].add(make(seen, arrangement), [trusted[index]], seed)
     return held
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.fft import dct, idct
 from scipy.ndimage import maximum_filter1d
 
+from kalm_core.policy.alignment import has_say
 from kalm_core.se3 import Array
 from kalm_core.trajectory import EndEffectorTrajectory
 
@@ -52,12 +53,18 @@ class Smoothness:
     limits: Array
 
     @staticmethod
-    def from_rows(rows: Array) -> Smoothness:
-        """Take the limits from (N, 48, 10) rows of the demonstrations."""
-        largest = _differences(rows).max(axis=0)
+    def from_rows(rows: Array, trust: Array | None = None) -> Smoothness:
+        """Take the limits from (N, 48, 10) rows of the demonstrations.
+
+        Args:
+            rows: in the object's frame.
+            trust: (N,) share of each, sums to 1; strays set no limit. None is the same for all.
+        """
+        trust = np.full(len(rows), 1.0 / len(rows)) if trust is None else trust
+        largest = _differences(rows[has_say(trust)]).max(axis=0)
         wide = maximum_filter1d(largest, 2 * _NEARBY + 1, axis=1, mode="nearest")
         limits = _MORE * np.maximum(wide, np.array(_FLOORS)[:, None])
-        return Smoothness(rows.mean(axis=0), limits)
+        return Smoothness(np.tensordot(trust, rows, 1), limits)
 
     def hold(self, expected: Array, rows: Array | None = None) -> Array:
         """Draw predictions inwards until they keep the limits.
@@ -67,7 +74,7 @@ class Smoothness:
             rows: (B, 48, 10) with it, drawn towards the former; None is the same.
 
         Returns:
-            (B, 48, 10) rows; those that keep the limits come back unchanged.
+            (B, 48, 10) rows; those well within the limits come back unchanged.
         """
         mean = np.broadcast_to(self.mean, expected.shape)
         base = self._drawn(mean, expected, _LEFT)

@@ -2,8 +2,8 @@
 
 Path length tells the time only roughly. A hand that came from farther off, overshot, or tried twice
 is behind the others, and the mean of a hand that still comes down and one that already pulls does
-neither. Dynamic time warping gives each demonstration the pace of the most typical one, and then,
-as the mean of all is more typical than any, that of their mean.
+neither. Dynamic time warping gives all the pace of a typical one. Whose pace it is does not matter,
+for the times of the poses go along.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ UNITS = np.array([1.0] * 3 + [0.1] * 6 + [2.0])
 """What a row's channels count for: rotation as a point 0.1 m off, a switch of the gripper 0.16 m"""
 
 _STAY = 1e-3  # price of a pose at which one of the two waits for the other [m^2]
-_ROUNDS = 3  # the mean hardly changes after the third
+_ROUNDS = 3  # the first typical one is a demonstration, then the median of all at its pace
 _SOFT = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9.0  # a pace does not jump from pose to pose
 _LEAST = 0.05  # least pace, as a share of the own one: time never stands still
 

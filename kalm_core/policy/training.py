@@ -13,6 +13,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from kalm_core.errors import BackendUnavailableError, GoalError
+from kalm_core.policy.alignment import AlignedDemonstrations
 from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.augmentation import disturb
 from kalm_core.policy.base import Example
@@ -21,7 +22,6 @@ from kalm_core.policy.condition import condition, deviations
 from kalm_core.policy.diffusion import training_loss
 from kalm_core.policy.diffusion_policy import TrajectoryPolicy
 from kalm_core.policy.evaluation import TrajectoryErrors, median_errors
-from kalm_core.policy.lesson import Lesson
 from kalm_core.policy.network import TrajectoryUNet
 from kalm_core.policy.normalization import Normalizer
 from kalm_core.policy.settings import PolicySettings
@@ -95,7 +95,7 @@ def train(
     start = time.perf_counter()
     device = _device(settings.device)
     arrangement = Arrangement.from_demonstrations([e.keypoints for e in examples])
-    batches = _Batches(Lesson.from_examples(examples, arrangement))
+    batches = _Batches(AlignedDemonstrations.from_examples(examples, arrangement))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = TrajectoryUNet(len(arrangement), settings.network).to(device)
@@ -156,32 +156,32 @@ def _average(decay: float) -> Callable[..., torch.Tensor]:
 class _Batches:
     """Disturbed demonstrations as the network sees them."""
 
-    def __init__(self, lesson: Lesson) -> None:
-        self.lesson = lesson
-        arrangement = lesson.arrangement
-        bent = deviations(arrangement, lesson.points)
-        self.normalizer = Normalizer.from_rows(lesson.rows, bent, arrangement.shape, lesson.trust)
+    def __init__(self, aligned: AlignedDemonstrations) -> None:
+        self.aligned = aligned
+        arrangement = aligned.arrangement
+        bent = deviations(arrangement, aligned.points)
+        self.normalizer = Normalizer.from_rows(aligned.rows, bent, arrangement.shape, aligned.trust)
 
     def draw(
         self, settings: PolicySettings, rng: np.random.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a batch of (B, 48, 10) clean values and of (B, K * 4) conditions."""
-        lesson = self.lesson
-        index = rng.choice(len(lesson.rows), size=settings.batch, p=lesson.trust)
-        points = disturb(lesson.points[index], settings.augmentation, rng)
-        seen = deviations(lesson.arrangement, points)
-        clean = self.normalizer.normalize(lesson.rows[index], seen)
+        aligned = self.aligned
+        index = rng.choice(len(aligned.rows), size=settings.batch, p=aligned.trust)
+        points = disturb(aligned.points[index], settings.augmentation, rng)
+        seen = deviations(aligned.arrangement, points)
+        clean = self.normalizer.normalize(aligned.rows[index], seen)
         return torch.from_numpy(clean.astype(np.float32)), condition(seen)
 
     def policy(self, network: TrajectoryUNet, settings: PolicySettings) -> TrajectoryPolicy:
         """Return the policy of a trained network."""
         return TrajectoryPolicy(
             network,
-            self.lesson.arrangement,
+            self.aligned.arrangement,
             self.normalizer,
-            Smoothness.from_rows(self.lesson.rows),
-            self.lesson.stamps,
-            self.lesson.other_way,
+            Smoothness.from_rows(self.aligned.rows, self.aligned.trust),
+            self.aligned.stamps,
+            self.aligned.other_way,
             settings,
         )
 

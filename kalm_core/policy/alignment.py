@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kalm_core.errors import GoalError
 from kalm_core.policy.arrangement import Arrangement
@@ -16,12 +17,13 @@ from kalm_core.policy.symmetry import to_one_way
 from kalm_core.policy.timing import UNITS, at, common_clock
 from kalm_core.se3 import Array
 
-_CLOSER = 20  # rounds in which the middle of most demonstrations settles
-_SCATTER = 0.015  # no hand repeats itself better, rms over the poses [m]
+_ROUNDS = 20  # in which the middle of most demonstrations settles
+_STRAY = 0.1  # has less than this share of the trust in the most trusted
+_SCATTER = 0.015  # half as much say at this distance or more: hands differ by that, rms [m]
 
 
 @dataclass(frozen=True)
-class Lesson:
+class AlignedDemonstrations:
     """What the policies learn from.
 
     Attributes:
@@ -43,7 +45,9 @@ class Lesson:
     other_way: float
 
     @staticmethod
-    def from_examples(examples: Sequence[Example], arrangement: Arrangement) -> Lesson:
+    def from_examples(
+        examples: Sequence[Example], arrangement: Arrangement
+    ) -> AlignedDemonstrations:
         """Lay the demonstrations over one another, in space and in time.
 
         Raises:
@@ -64,7 +68,7 @@ class Lesson:
         rows, stamps = at(rows, clock), at(stamps[..., None], clock)[..., 0]
         rows[..., 9] = switched  # the gripper's command is one or the other
         trust = _trust(rows - _moved(rows, deviations, arrangement))
-        return Lesson(
+        return AlignedDemonstrations(
             arrangement,
             np.stack([fitting.positions for _, fitting in located]),
             rows,
@@ -73,6 +77,11 @@ class Lesson:
             trust @ stamps,
             float(other_way.mean()),
         )
+
+
+def has_say(trust: Array) -> NDArray[np.bool_]:
+    """Return (N,) which demonstrations are no strays, of their (N,) trust."""
+    return np.asarray(trust >= _STRAY * trust.max())
 
 
 def _moved(rows: Array, deviations: Array, arrangement: Arrangement) -> Array:
@@ -87,7 +96,7 @@ def _trust(rows: Array) -> Array:
 
     The mean of two ways of doing it is neither, and one that went astray spoils it. So the middle
     is sought from the most typical demonstration on, and who is farther from it than most are has
-    little say.
+    little say. It takes a clear majority: of two equal halves neither is astray.
     """
     flat = (rows * UNITS).reshape(len(rows), -1)
     squared = np.sum((flat[:, None] - flat[None]) ** 2, axis=-1)
@@ -95,7 +104,7 @@ def _trust(rows: Array) -> Array:
     others = np.delete(squared[typical], typical)
     usual = max(float(np.median(others)) if len(others) else 0.0, rows.shape[1] * _SCATTER**2)
     middle = flat[typical]
-    for _ in range(_CLOSER):
+    for _ in range(_ROUNDS):
         away = np.sum((flat - middle) ** 2, axis=1) / usual
         trust = 1.0 / (1.0 + away**2)
         trust /= trust.sum()

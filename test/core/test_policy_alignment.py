@@ -7,9 +7,9 @@ import pytest
 from policy_scenes import SHAPE, make_examples
 
 from kalm_core.errors import GoalError
+from kalm_core.policy.alignment import AlignedDemonstrations
 from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.evaluation import grasp_index
-from kalm_core.policy.lesson import Lesson
 from kalm_core.policy.regression import TrajectoryRegression
 from kalm_core.policy.timing import at, clock_of, common_clock
 from kalm_core.se3 import interpolate_poses
@@ -19,7 +19,7 @@ from kalm_core.trajectory import POSES, EndEffectorTrajectory
 
 def lesson_of(examples):
     arrangement = Arrangement.from_demonstrations([e.keypoints for e in examples])
-    return Lesson.from_examples(examples, arrangement)
+    return AlignedDemonstrations.from_examples(examples, arrangement)
 
 
 def at_another_pace(example, power):
@@ -101,7 +101,7 @@ def test_the_order_of_demonstrations_does_not_matter():
 
 def test_no_demonstration_is_an_error():
     with pytest.raises(GoalError, match="at least one demonstration"):
-        Lesson.from_examples([], Arrangement(SHAPE))
+        AlignedDemonstrations.from_examples([], Arrangement(SHAPE))
 
 
 def test_an_axis_learns_from_its_own_deviations_and_from_the_size():
