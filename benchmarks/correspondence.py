@@ -23,6 +23,7 @@ in out/correspondence; remove it there to measure it again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -258,7 +259,9 @@ def _view(
 
 def resumed(task: str, images: int, absent: int) -> tuple[Counts, float]:
     """Return the counts of a task and the seconds they took: from out/correspondence, or now."""
-    path = FOLDER / f"{task}_{images}_{absent}{'_dino' if os.environ.get(DINO) else ''}.json"
+    measured = json.dumps([WEIGHTS, bool(os.environ.get(DINO))]).encode()
+    digest = hashlib.sha256(measured).hexdigest()[:8]
+    path = FOLDER / f"{task}_{images}_{absent}_{digest}.json"
     if path.exists():
         kept = json.loads(path.read_text())
         return {key: Count(**item) for key, item in kept["counts"].items()}, kept["seconds"]

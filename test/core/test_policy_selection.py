@@ -72,28 +72,24 @@ def test_groups_too_large_for_a_network_are_compared_without_it():
     assert "diffusion" in enough.comparison.scores
 
 
-def test_two_ways_of_doing_it_are_not_averaged():
+@pytest.mark.parametrize("longer", [4, 3])
+def test_two_ways_of_doing_it_are_not_averaged(longer):
     examples = make_examples(0, 8, noise=0.0)
-    mirrored = []
-    for i, e in enumerate(examples):
-        # Every other object is longer, and is gripped 20 cm farther along.
-        if i % 2:
-            T = e.trajectory.T_base_ee.copy()
-            T[:, 2, 3] += 0.20
-            points = e.keypoints.positions.copy()
-            points[4:6, 2] += 0.05
-            mirrored.append(
-                replace(
-                    e,
-                    keypoints=replace(e.keypoints, positions=points),
-                    trajectory=replace(e.trajectory, T_base_ee=T),
-                )
-            )
-        else:
-            mirrored.append(e)
-    learned = learn_policy(mirrored, TINY.model_copy(update={"folds": 4}))
-    assert learned.comparison.scores["mean"] > 0.08
-    assert learned.comparison.chosen in {"rigid", "linear"}
+    for i in range(longer):
+        # These objects are longer, and are gripped 20 cm farther along.
+        e = examples[2 * i]
+        T, points = e.trajectory.T_base_ee.copy(), e.keypoints.positions.copy()
+        T[:, 2, 3] += 0.20
+        points[4:6, 2] += 0.05
+        examples[2 * i] = replace(
+            e,
+            keypoints=replace(e.keypoints, positions=points),
+            trajectory=replace(e.trajectory, T_base_ee=T),
+        )
+    learned = learn_policy(examples, TINY.model_copy(update={"folds": 4}))
+    for e in examples:
+        sample = learned.policy.sample(e.keypoints, 1, 0)[0]
+        assert trajectory_errors(sample, e.trajectory).position < 0.03
 
 
 def test_a_demonstration_gone_astray_is_named_and_spoils_nothing():
