@@ -27,14 +27,14 @@ FLOOR = np.array([0.005] * 3 + [0.03] * 6 + [0.04])
 _RIDGES = (3e-4, 1e-3, 3e-3, 1e-2)
 """How strongly the map is held back [m^2]: squared deviations that count as nothing."""
 
-_GAIN = (
-    0.97  # a bolder map must lower the error left out to this share, or the likelier one remains
-)
+_BETTER = 0.97
+"""A bolder map must lower the error left out to this share, or the more held back one remains."""
 
 _REACH = 0.1
 """How much farther from the hand than the nearest a keypoint still takes it along [m]."""
 
 _FEWEST = 4  # demonstrations of which a map can be learned
+_UNTOLD = 0.003  # so small a way of the keypoints does not tell whether the hand went along [m]
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,11 @@ class TrajectoryRegression:
         mean, center = np.tensordot(trust, rows, 1), np.tensordot(trust, filled, 1)
         weights = np.zeros((center.size, POSES * CHANNELS))
         if linear:
-            maps = [weights] if places is None else [following(mean, places), weights]
-            grows = _growing(np.zeros_like(center) if places is None else places)
-            weights = _best_map(filled - center, rows - mean, maps, grows, trust)
+            x, y, grows = filled - center, rows - mean, np.zeros_like(center)
+            if places is not None:
+                weights, grows = following(mean, places), _growing(places)
+                weights = weights * _gain(x, y, weights, trust)
+            weights = _best_map(x, y, weights, grows, trust)
         return TrajectoryRegression(mean, center, weights)
 
     def predict(self, deviations: Array) -> Array:
@@ -122,23 +124,41 @@ def _growing(places: Array) -> Array:
     return np.asarray(grows / max(float(np.linalg.norm(grows)), 1e-9))
 
 
-def _best_map(x: Array, y: Array, maps: list[Array], grows: Array, trust: Array) -> Array:
+def _gain(x: Array, y: Array, along: Array, trust: Array) -> float:
+    """Return the share of the keypoints' way that the hand went along with them, 0 to 1.
+
+    Where keypoints lie elsewhere because the object has another shape, it is all of it; where they
+    were only found inexactly, nothing. Few demonstrations whose keypoints hardly moved cannot tell,
+    and it is taken for the former.
+
+    Args:
+        x: (N, K, 3) deviations, mean 0.
+        y: (N, 48, 10) rows, mean 0.
+        along: (K * 3, 480) the map of a hand that goes along.
+        trust: (N,) share of each demonstration.
+    """
+    way = (x.reshape(len(x), -1) @ along).reshape(y.shape)[..., :3]
+    went = np.mean(np.sum(way * y[..., :3], axis=-1), axis=1) @ trust
+    could = np.mean(np.sum(way**2, axis=-1), axis=1) @ trust
+    return float(np.clip((went + _UNTOLD**2) / (could + _UNTOLD**2), 0.0, 1.0))
+
+
+def _best_map(x: Array, y: Array, held_back: Array, grows: Array, trust: Array) -> Array:
     """Return the map that predicts demonstrations best that it has not seen.
 
     Args:
         x: (N, K, 3) deviations, mean 0.
         y: (N, 48, 10) rows, mean 0.
-        maps: (K * 3, 480) what a fit is held back to, the likeliest first.
+        held_back: (K * 3, 480) what a fit is held back to.
         grows: (K, 3) direction of growth.
         trust: (N,) share of each demonstration.
     """
+    chosen, lowest = held_back, np.inf
     if len(x) < _FEWEST:
-        return maps[0]
-    chosen, lowest = maps[0], np.inf
-    for held_back in maps:
-        for weights, error in _fits(x, y, held_back, grows, trust):
-            if error < _GAIN * lowest:
-                chosen, lowest = weights, error
+        return chosen
+    for weights, error in _fits(x, y, held_back, grows, trust):
+        if error < _BETTER * lowest:
+            chosen, lowest = weights, error
     return chosen
 
 

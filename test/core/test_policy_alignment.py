@@ -126,3 +126,18 @@ def test_an_axis_learns_from_its_own_deviations_and_from_the_size():
     larger = learned.predict(0.2 * (SHAPE - SHAPE.mean(axis=0))[None])
     smaller = learned.predict(-0.2 * (SHAPE - SHAPE.mean(axis=0))[None])
     assert (larger - smaller)[0, :, 0].mean() == pytest.approx(-0.02, abs=0.004)
+
+
+def test_the_hand_follows_other_shapes_and_not_inexact_keypoints():
+    rng = np.random.default_rng(0)
+    wrong = rng.normal(0.0, 0.015, (10, 1, 3)) * np.ones((1, 8, 1))
+    shift = np.zeros((1, 8, 3))
+    shift[..., 1] = 0.03
+    went = []
+    for follows in (0.0, 1.0):
+        rows = rng.normal(0.0, 1e-3, (10, POSES, 10))
+        rows[..., :3] += follows * wrong[:, :1]
+        learned = TrajectoryRegression.from_rows(rows, wrong, places=SHAPE)
+        went.append((learned.predict(shift) - learned.predict(0.0 * shift))[0, :, 1].mean())
+    assert went[0] < 0.006
+    assert went[1] == pytest.approx(0.03, abs=0.003)
