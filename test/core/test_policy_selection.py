@@ -64,6 +64,15 @@ def test_a_network_that_is_behind_is_not_trained_for_all_groups(monkeypatch):
     assert behind.comparison.chosen == "linear"
 
 
+def test_of_many_demonstrations_some_are_left_out_evenly(monkeypatch):
+    monkeypatch.setattr(selection, "_MOST_LEFT_OUT", 4)
+    examples = make_examples(0, 10)
+    held = selection._left_out(examples, 0)["linear"]
+    assert len(held.errors) == 4
+    say = [say for _, say in selection._trusted(examples)]
+    assert held.trust == [say[i] for i in (0, 3, 6, 9)]
+
+
 def test_groups_too_large_for_a_network_are_compared_without_it():
     # Of three demonstrations in two groups, one group leaves one demonstration to learn from.
     few = learn_policy(make_examples(0, 3), TINY.model_copy(update={"folds": 2}))

@@ -60,6 +60,18 @@ def test_whatever_is_predicted_no_step_and_no_bend_passes_the_limits(size):
             assert (differences(held, order, first, last) <= limit * (1.0 + 1e-6)).all()
 
 
+def test_strays_set_no_limit():
+    rows, rng = demonstrated_rows()
+    without = Smoothness.from_rows(rows)
+    stray = rows[:1] + rng.normal(0.0, 0.05, rows[:1].shape)
+    trust = np.append(np.full(len(rows), 1.0), 1e-3)
+    held = Smoothness.from_rows(np.concatenate([rows, stray]), trust / trust.sum())
+    assert np.array_equal(held.limits, without.limits)
+    assert np.abs(held.mean - without.mean).max() < 1e-3
+    equal = Smoothness.from_rows(np.concatenate([rows, stray]))
+    assert (equal.limits > 2.0 * without.limits).any()
+
+
 def test_of_a_sum_as_much_is_kept_as_the_limits_allow():
     rows, _ = demonstrated_rows()
     smoothness = Smoothness.from_rows(rows)
