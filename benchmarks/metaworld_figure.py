@@ -59,8 +59,11 @@ def draw(results: Mapping[str, Any], path: Path = PICTURE) -> Path:
     left.set(ylabel="success, mean over five tasks", title="at any time", ylim=(-0.02, 1.04))
     middle.set(title="at the end")
     left.legend(*right.get_legend_handles_labels(), fontsize="small", loc="center right")
-    count, detected = (rows[f"metaworld/{name}/mean"]["n"] for name in ("oracle", "detected"))
-    title = f"Meta-World, {count} episodes per point ({detected} where detected), 95 % intervals"
+    counts = {name: rows[f"metaworld/{name}/mean"]["n"] for name in _HARDER}
+    most = counts["oracle"]
+    fewer = ", ".join(f"{name} {n}" for name, n in counts.items() if n != most)
+    title = f"Meta-World, {most} episodes per point" + f" ({fewer})" * bool(fewer)
+    title += ", 95 % intervals"
     figure.suptitle(title, fontsize="medium")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
