@@ -10,6 +10,7 @@ from policy_scenes import GRASP, SHAPE, make_example, make_examples
 
 from kalm_core.errors import BundleError, CancelledError, GoalError, KeypointsNotFoundError
 from kalm_core.keypoints import DetectedKeypoints
+from kalm_core.policy.alignment import AlignedDemonstrations
 from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.augmentation import disturb
 from kalm_core.policy.condition import condition, deviations
@@ -82,11 +83,13 @@ def test_every_sample_grasps_and_is_a_smooth_path(trained):
         assert bend.max() < 0.008
 
 
-def test_duration_is_the_mean_of_the_demonstrations(trained):
+def test_duration_is_the_mean_of_the_demonstrations_by_their_trust(trained):
     policy, _ = trained
     sample = policy.sample(make_examples(3, 1)[0].keypoints, 1, 0)[0]
-    durations = [e.trajectory.duration for e in make_examples(0, 10)]
-    assert sample.duration == pytest.approx(np.mean(durations), rel=0.02)
+    examples = make_examples(0, 10)
+    trust = AlignedDemonstrations.from_examples(examples, policy.arrangement).trust
+    durations = [e.trajectory.duration for e in examples]
+    assert sample.duration == pytest.approx(trust @ durations)
 
 
 def test_samples_are_the_same_for_the_same_seed_only(tiny):

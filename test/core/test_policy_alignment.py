@@ -92,7 +92,7 @@ def test_who_does_it_another_way_has_little_say():
     assert lesson.trust.argmin() == 3
 
 
-def test_the_order_of_demonstrations_does_not_matter():
+def test_at_one_pace_the_order_of_demonstrations_does_not_matter():
     examples = make_examples(1, 6)
     there, back = lesson_of(examples), lesson_of(examples[::-1])
     assert np.allclose(there.trust, back.trust[::-1], atol=0.01)
