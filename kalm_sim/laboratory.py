@@ -26,6 +26,7 @@ from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.rgbd import RgbdFrame
 from kalm_core.se3 import Array
 from kalm_sim.depth_noise import DepthNoiseSettings
+from kalm_sim.lockstep import await_command
 from kalm_sim.mjcf import TWIN
 from kalm_sim.posed_scene import robot_contacts
 from kalm_sim.rendering import SceneCamera
@@ -34,6 +35,8 @@ from kalm_sim.simulator import ArmPosture, SceneSimulator
 from kalm_sim.tasks.registry import TASKS
 
 T = TypeVar("T")
+TICK = 0.001
+"""Time between two states of the arm [s]."""
 STILL_SPEED = 0.02
 """Joint speed below which the arm counts as still [rad/s]."""
 SETTLE_TIME = 2.0
@@ -63,7 +66,7 @@ class Laboratory:
     Args:
         scene: the first scene; None takes that of seed 0.
         hostname: loopback address to serve at; None takes the first free one.
-        realtime: False steps as fast as it can while the arm follows a motion; True never faster
+        realtime: False steps as fast as the client answers while the arm moves; True never faster
             than the wall clock.
         noise: of the depth sensor; None takes the defaults.
         hand_eye: where the camera sits; None takes the default mount.
@@ -168,15 +171,15 @@ class Laboratory:
 
     def _tick(self) -> None:
         """Go on by a millisecond; while the arm is idle there is no hurry."""
-        if self._realtime or not self._follows_motion():
-            self._server.run_once()
-            return
-        # as `run_once` without its sleep, which takes a tenth of a millisecond even when it is 0
+        start = time.perf_counter()
         for server in self._server.robot_servers:
+            await_command(server)
             server.process_commands()
         self._simulator.step()
         for server in self._server.robot_servers:
             server.send_state()
+        if self._realtime or not self._follows_motion():
+            time.sleep(max(0.0, TICK - (time.perf_counter() - start)))
 
     def _answer(self) -> None:
         """Answer what was asked since the last step."""
