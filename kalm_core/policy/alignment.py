@@ -14,7 +14,7 @@ from kalm_core.policy.base import Example
 from kalm_core.policy.encoding import encode
 from kalm_core.policy.regression import following
 from kalm_core.policy.symmetry import to_one_way
-from kalm_core.policy.timing import UNITS, at, common_clock
+from kalm_core.policy.timing import UNITS, common_clock, rows_at
 from kalm_core.se3 import Array
 
 _ROUNDS = 20  # in which the middle of most demonstrations settles
@@ -65,7 +65,7 @@ class AlignedDemonstrations:
         moved = _moved(rows, deviations, arrangement)
         clock = common_clock(rows, moved)
         switched = np.take_along_axis(rows[..., 9], np.rint(clock).astype(int), axis=1)
-        rows, stamps = at(rows, clock), at(stamps[..., None], clock)[..., 0]
+        rows, stamps = rows_at(rows, clock), rows_at(stamps[..., None], clock)[..., 0]
         rows[..., 9] = switched  # the gripper's command is one or the other
         trust = _trust(rows - _moved(rows, deviations, arrangement))
         return AlignedDemonstrations(

@@ -170,23 +170,23 @@ def _fits(
     Of a linear smoother the error left out follows from the error fitted (PRESS).
     """
     n = len(x)
-    said = np.sqrt(n * trust)[:, None]
+    root_weight = np.sqrt(n * trust)[:, None]
     share = np.sqrt(np.outer(trust, trust))
     rest = y - (x.reshape(n, -1) @ held_back).reshape(y.shape)
     size = np.tensordot(x, grows, 2)
-    left_out = said[..., None] * rest / (1.0 - trust)[:, None, None]
+    left_out = root_weight[..., None] * rest / (1.0 - trust)[:, None, None]
     yield held_back, float(np.mean((left_out / FLOOR) ** 2))
     for ridge in sorted(_RIDGES, reverse=True):
         weights = held_back.reshape(-1, 3, POSES, CHANNELS).copy()
         error = left_out.copy()
         for axis in range(3):
-            told = said * np.column_stack([x[:, :, axis], size])
-            asked = said * rest[:, :, axis]
-            gram = told @ told.T
+            design = root_weight * np.column_stack([x[:, :, axis], size])
+            target = root_weight * rest[:, :, axis]
+            gram = design @ design.T
             inverse = np.linalg.inv(gram + ridge * np.eye(n))
             hat = gram @ inverse + share
-            learned = told.T @ inverse @ asked
-            weights[:, axis, :, axis] += learned[:-1]
-            weights[..., axis] += grows[..., None] * learned[-1]
-            error[:, :, axis] = (asked - hat @ asked) / (1.0 - np.diag(hat))[:, None]
+            coefficients = design.T @ inverse @ target
+            weights[:, axis, :, axis] += coefficients[:-1]
+            weights[..., axis] += grows[..., None] * coefficients[-1]
+            error[:, :, axis] = (target - hat @ target) / (1.0 - np.diag(hat))[:, None]
         yield weights.reshape(held_back.shape), float(np.mean((error / FLOOR) ** 2))

@@ -18,7 +18,7 @@ UNITS = np.array([1.0] * 3 + [0.1] * 6 + [2.0])
 
 _STAY = 1e-3  # price of a pose at which one of the two waits for the other [m^2]
 _ROUNDS = 3  # the first typical one is a demonstration, then the median of all at its pace
-_SOFT = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9.0  # a pace does not jump from pose to pose
+_SMOOTHING = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9.0  # a pace does not jump from pose to pose
 _LEAST = 0.05  # least pace, as a share of the own one: time never stands still
 
 
@@ -39,7 +39,7 @@ def common_clock(rows: Array, moved: Array) -> Array:
     clock = np.zeros(rows.shape[:2])
     for _ in range(_ROUNDS):
         clock = clock_of(typical, bare)
-        typical = np.median(at(bare, clock), axis=0)
+        typical = np.median(rows_at(bare, clock), axis=0)
     return clock
 
 
@@ -58,15 +58,15 @@ def clock_of(typical: Array, others: Array) -> Array:
             came[:, i, j] = ways.argmin(axis=0)
             total[:, i + 1, j + 1] = ways.min(axis=0) + cost[:, i, j]
     own = np.arange(length)
-    behind = np.stack([_met(way) for way in came]) - own
+    behind = np.stack([_matched_poses(way) for way in came]) - own
     behind[:, [0, -1]] = 0.0
-    behind = convolve1d(behind, _SOFT, axis=1, mode="nearest")
+    behind = convolve1d(behind, _SMOOTHING, axis=1, mode="nearest")
     behind[:, [0, -1]] = 0.0
     clock = np.maximum.accumulate(np.clip(own + behind, 0, length - 1), axis=1)
     return np.asarray(own + (1.0 - _LEAST) * (clock - own))
 
 
-def at(rows: Array, clock: Array) -> Array:
+def rows_at(rows: Array, clock: Array) -> Array:
     """Return (N, T, C) rows at (N, T) fractional poses, between two poses in proportion."""
     before = np.clip(np.floor(clock).astype(int), 0, rows.shape[1] - 2)
     share = (clock - before)[..., None]
@@ -74,7 +74,7 @@ def at(rows: Array, clock: Array) -> Array:
     return np.asarray((1.0 - share) * rows[each, before] + share * rows[each, before + 1])
 
 
-def _met(came: Array) -> Array:
+def _matched_poses(came: Array) -> Array:
     """Follow the way (T, T) back; return (T,) the mean pose of the other at each of the first."""
     i = j = len(came) - 1
     sums, counts = np.zeros(len(came)), np.zeros(len(came))

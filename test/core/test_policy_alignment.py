@@ -10,8 +10,8 @@ from kalm_core.errors import GoalError
 from kalm_core.policy.alignment import AlignedDemonstrations
 from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.evaluation import grasp_index
-from kalm_core.policy.regression import TrajectoryRegression
-from kalm_core.policy.timing import at, clock_of, common_clock
+from kalm_core.policy.regression import _RIDGES, FLOOR, TrajectoryRegression, _fits
+from kalm_core.policy.timing import clock_of, common_clock, rows_at
 from kalm_core.se3 import interpolate_poses
 from kalm_core.segmentation import CLOSED, OPEN
 from kalm_core.trajectory import POSES, EndEffectorTrajectory
@@ -42,11 +42,11 @@ def wave(length=POSES):
 def test_a_clock_undoes_another_pace(power):
     truth = wave()
     when = (POSES - 1) * np.linspace(0.0, 1.0, POSES) ** power
-    other = at(truth[None], when[None])
+    other = rows_at(truth[None], when[None])
     clock = clock_of(truth, other)
     assert clock[0, 0] == 0 and clock[0, -1] == POSES - 1
     assert (np.diff(clock) > 0).all()
-    after = np.linalg.norm(at(other, clock)[0] - truth, axis=1)
+    after = np.linalg.norm(rows_at(other, clock)[0] - truth, axis=1)
     if power == 1.0:
         assert np.array_equal(clock[0], np.arange(POSES))
     else:
@@ -99,6 +99,30 @@ def test_at_one_pace_the_order_of_demonstrations_does_not_matter():
     assert np.allclose(there.trust @ there.rows[..., 0], back.trust @ back.rows[..., 0], atol=2e-3)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_few_demonstrations_with_keypoints_missing_are_laid_over_one_another(count):
+    whole, lesson = (lesson_of(make_examples(3, count, 0.0, missing)) for missing in (0, 2))
+    assert np.isnan(lesson.deviations).any()
+    assert lesson.trust.sum() == pytest.approx(1.0)
+    assert lesson.trust.min() > 0.3 / count
+    assert (np.diff(lesson.stamps) > 0).all()
+    # objects are 0.8 to 1.2 times as large: what is not seen of one shifts its frame a little
+    assert np.abs(lesson.rows - whole.rows)[..., :3].max() < 0.02
+
+
+def test_a_hand_turned_by_half_at_another_pace_is_believed_as_the_others():
+    examples = make_examples(0, 6, noise=0.0)
+    turned = at_another_pace(examples[2], 1.4)
+    half = np.diag([-1.0, -1.0, 1.0, 1.0])
+    turned = replace(
+        turned, trajectory=replace(turned.trajectory, T_base_ee=turned.trajectory.T_base_ee @ half)
+    )
+    lesson = lesson_of([*examples[:2], turned, *examples[3:]])
+    assert lesson.other_way == pytest.approx(1 / 6)
+    assert lesson.trust[2] > 0.5 / 6
+    assert np.abs(lesson.rows[2] - lesson.rows[1])[..., 3:9].max() < 0.1
+
+
 def test_no_demonstration_is_an_error():
     with pytest.raises(GoalError, match="at least one demonstration"):
         AlignedDemonstrations.from_examples([], Arrangement(SHAPE))
@@ -141,3 +165,30 @@ def test_the_hand_follows_other_shapes_and_not_inexact_keypoints():
         went.append((learned.predict(shift) - learned.predict(0.0 * shift))[0, :, 1].mean())
     assert went[0] < 0.006
     assert went[1] == pytest.approx(0.03, abs=0.003)
+
+
+def test_the_error_left_out_is_that_of_fitting_without_the_one():
+    rng = np.random.default_rng(0)
+    trust = rng.uniform(0.3, 1.0, 7)
+    trust /= trust.sum()
+    x, y = rng.normal(0.0, 0.02, (7, 4, 3)), rng.normal(0.0, 0.02, (7, POSES, 10))
+    x, y = x - np.tensordot(trust, x, 1), y - np.tensordot(trust, y, 1)
+    none, grows = np.zeros((12, POSES * 10)), np.zeros((4, 3))
+    fits = list(_fits(x, y, none, grows, trust))
+    assert len(fits) == 1 + len(_RIDGES)
+    for ridge, (_, told) in zip(sorted(_RIDGES, reverse=True), fits[1:], strict=True):
+        left_out = np.zeros_like(y)
+        for one in range(7):
+            rest = np.arange(7) != one
+            says = 7 * trust[rest]
+            mean = says / says.sum()
+            to, yo = x[rest], y[rest]
+            predicted = np.tensordot(mean, yo, 1)
+            for axis in range(3):
+                bent = to[..., axis] - mean @ to[..., axis]
+                gram = (says * bent.T) @ bent + ridge * np.eye(4)
+                aim = (says * bent.T) @ (yo[..., axis] - mean @ yo[..., axis])
+                here = x[one, :, axis] - mean @ to[..., axis]
+                predicted[:, axis] += here @ np.linalg.solve(gram, aim)
+            left_out[one] = np.sqrt(7 * trust[one]) * (y[one] - predicted)
+        assert told == pytest.approx(float(np.mean((left_out / FLOOR) ** 2)), rel=1e-6)
