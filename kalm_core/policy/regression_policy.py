@@ -27,7 +27,8 @@ class RegressionPolicy:
         regression: in its frame.
         smoothness: that of the demonstrations, which a prediction keeps.
         stamps: (48,) usual times of the poses [s].
-        others: the demonstrations themselves, without strays, offered after the first sample.
+        others: the demonstrations themselves, offered after the first sample for where the arm
+            cannot do that; those who do it unlike most come last.
     """
 
     kind: ClassVar[str] = "regression"
@@ -52,7 +53,6 @@ class RegressionPolicy:
             GoalError: no demonstration.
         """
         aligned = AlignedDemonstrations.from_examples(examples, arrangement)
-        trusted = [e for e, said in zip(examples, has_say(aligned.trust), strict=True) if said]
         return RegressionPolicy(
             arrangement,
             TrajectoryRegression.from_rows(
@@ -60,7 +60,7 @@ class RegressionPolicy:
             ),
             Smoothness.from_rows(aligned.rows, aligned.trust),
             aligned.stamps,
-            RigidTransferPolicy.from_examples(trusted, arrangement),
+            RigidTransferPolicy.from_examples(examples, arrangement, ~has_say(aligned.trust)),
         )
 
     def sample(

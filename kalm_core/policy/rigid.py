@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kalm_core.errors import GoalError
 from kalm_core.keypoints import DetectedKeypoints
@@ -26,6 +27,7 @@ class RigidTransferPolicy:
         poses: (N, 48, 4, 4) tool poses of the demonstrations in its frame.
         gripper: (N, 48) commands [m].
         stamps: (N, 48) [s].
+        last: (N,) which go about it unlike most; they are offered after all others.
     """
 
     kind: ClassVar[str] = "rigid"
@@ -35,13 +37,23 @@ class RigidTransferPolicy:
     poses: Array
     gripper: Array
     stamps: Array
+    last: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.arrangement)
 
     @staticmethod
-    def from_examples(examples: Sequence[Example], arrangement: Arrangement) -> RigidTransferPolicy:
+    def from_examples(
+        examples: Sequence[Example],
+        arrangement: Arrangement,
+        last: NDArray[np.bool_] | None = None,
+    ) -> RigidTransferPolicy:
         """Remember every demonstration relative to its keypoints.
+
+        Args:
+            examples: demonstrations.
+            arrangement: the keypoints' usual arrangement.
+            last: (N,) which are offered after all others; None: none.
 
         Raises:
             KeypointsNotFoundError: a demonstration has too few keypoints.
@@ -61,6 +73,7 @@ class RigidTransferPolicy:
             np.stack(poses),
             np.stack([e.trajectory.gripper for e in examples]),
             np.stack([e.trajectory.stamps for e in examples]),
+            np.zeros(len(examples), bool) if last is None else last,
         )
 
     def sample(
@@ -76,7 +89,7 @@ class RigidTransferPolicy:
         distance = np.linalg.norm(self.points - points, axis=-1)
         both = np.isfinite(distance)
         mean = np.where(both, distance, 0.0).sum(axis=1) / np.maximum(both.sum(axis=1), 1)
-        order = np.argsort(np.where(both.any(axis=1), mean, np.inf), kind="stable")
+        order = np.lexsort((np.where(both.any(axis=1), mean, np.inf), self.last))
         return [
             EndEffectorTrajectory(T_base_object @ self.poses[i], self.gripper[i], self.stamps[i])
             for i in order[:count]
@@ -90,6 +103,7 @@ class RigidTransferPolicy:
             "poses": self.poses,
             "gripper": self.gripper,
             "stamps": self.stamps,
+            "last": self.last,
         }, {}
 
     @staticmethod
@@ -99,7 +113,7 @@ class RigidTransferPolicy:
         Raises:
             KeyError: an array is missing.
         """
-        names = ("points", "poses", "gripper", "stamps")
+        names = ("points", "poses", "gripper", "stamps", "last")
         return RigidTransferPolicy(
             Arrangement.from_state(tensors), *(tensors[name] for name in names)
         )

@@ -112,6 +112,11 @@ def test_a_demonstration_gone_astray_is_named_and_spoils_nothing():
     without = made("linear", [e for e in examples if e is not examples[2]])
     errors = [median_errors(policy, unseen).position for policy in (learned.policy, without)]
     assert errors[0] < errors[1] + 0.002
+    # an arm that can follow nothing else may still do it that way
+    samples = learned.policy.sample(stray.keypoints, 16, 0)
+    assert len(samples) == 9
+    away = [trajectory_errors(sample, stray.trajectory).position for sample in samples]
+    assert np.argmin(away) == 8 and away[8] < 0.01
 
 
 def test_the_linear_map_is_found_and_held_back():
