@@ -112,7 +112,7 @@ def _follow(
     laboratory.reset(scene)
     arm.follow_joint_path(joint_line(arm.state().q, joints[0], 1.0))
     arm.errors.clear()
-    arm.follow_ee_path(trajectory, posture=joints[-1])
+    arm.follow_ee_path(trajectory, joints)
     return list(arm.errors)
 
 

@@ -139,7 +139,7 @@ class LaboratoryOperator:
         with self.recording(name) as recording:
             self._rest(1.0)
             self._move_joints(joints[0])
-            self._follow(script.whole(), joints[-1])
+            self._follow(script.whole(), joints)
             self._rest(0.5)
         return recording.bag
 
@@ -230,20 +230,22 @@ class LaboratoryOperator:
         for q in way_over_the_table(self._robot, self._joints(), target):
             self._execute(joint_path=joint_line(self._joints(), q, FREE_SPEED))
 
-    def _follow(self, trajectory: EndEffectorTrajectory, posture: Array) -> None:
-        self._execute(ee_path=trajectory, posture=posture)
+    def _follow(self, trajectory: EndEffectorTrajectory, joints: Array) -> None:
+        self._execute(ee_path=trajectory, ee_joints=JointPath(joints, trajectory.stamps))
 
     def _execute(
         self,
         joint_path: JointPath | None = None,
         ee_path: EndEffectorTrajectory | None = None,
-        posture: Array | None = None,
+        ee_joints: JointPath | None = None,
     ) -> None:
-        goal = ExecuteTrajectory.Goal(speed_scale=1.0, posture=[] if posture is None else posture)
+        goal = ExecuteTrajectory.Goal(speed_scale=1.0)
         if joint_path is not None:
             goal.joint_path = joint_path_to_ros(joint_path, header_to_ros(0, BASE_FRAME))
         if ee_path is not None:
             goal.ee_path = trajectory_to_ros(ee_path, 0)
+        if ee_joints is not None:
+            goal.ee_joints = joint_path_to_ros(ee_joints, header_to_ros(0, BASE_FRAME))
         result = self._client.call_action(
             "robot/execute_trajectory", ExecuteTrajectory, goal, MOTION_TIMEOUT
         )

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 from geometry_msgs.msg import PoseStamped
 from pydantic import Field
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -169,9 +168,9 @@ class RobotNode(Node):
         )
         scale = self._speed_scale(goal.speed_scale)
         with self._of_client(goal.client, progress) as alive, self._stoppable(alive) as watched:
-            posture = None if joints is None else joints.positions[-1]
+            positions = None if joints is None else joints.positions
             result.tracking_error = do_motion(
-                self._arm, approach, execution, posture, retreat, scale, watched
+                self._arm, approach, execution, positions, retreat, scale, watched
             )
         return f"The arm did the whole motion within {result.tracking_error * 1000:.1f} mm."
 
@@ -205,17 +204,18 @@ class RobotNode(Node):
                 "use robot/execute_motion, or in a simulator set allow_uncertified",
             )
         joint_path = joint_path_from_ros(goal.joint_path)
-        ee_path = trajectory_from_ros(goal.ee_path)
+        ee_path, joints = trajectory_from_ros(goal.ee_path), joint_path_from_ros(goal.ee_joints)
         if joint_path is None and ee_path is None:
             raise GoalError("the goal has neither a joint path nor an end-effector path")
+        if ee_path is not None and joints is None:
+            raise GoalError("ee_path comes without the joints that follow it", "fill ee_joints")
         scale = self._speed_scale(goal.speed_scale)
         with self._stoppable(progress) as watched:
             if joint_path is not None:
                 error = self._arm.follow_joint_path(joint_path, scale, watched)
                 result.tracking_error = max(result.tracking_error, float(error))
-            if ee_path is not None:
-                posture = np.array(goal.posture) if len(goal.posture) else None
-                error = self._arm.follow_ee_path(ee_path, scale, watched, posture)
+            if ee_path is not None and joints is not None:
+                error = self._arm.follow_ee_path(ee_path, joints.positions, scale, watched)
                 result.tracking_error = max(result.tracking_error, float(error))
         return f"The arm followed its path within {result.tracking_error * 1000:.1f} mm."
 

@@ -156,7 +156,7 @@ class EpisodeRunner:
             self._arm.move_gripper(script.open_width, 0.1, 0.0)
         self._move(view.joints)
         self._move(joints[0])
-        self._arm.follow_ee_path(script.whole(), posture=joints[-1])
+        self._arm.follow_ee_path(script.whole(), joints)
         return self.truth
 
     def attempt(
@@ -189,8 +189,13 @@ class EpisodeRunner:
                 keypoints = find(frame)
                 plan = self._plan(policy, keypoints, frame, seed)
             motion = plan.motion
-            posture = motion.execution_joints[-1]
-            do_motion(self._arm, motion.approach, motion.execution, posture, motion.retreat)
+            do_motion(
+                self._arm,
+                motion.approach,
+                motion.execution,
+                motion.execution_joints,
+                motion.retreat,
+            )
         except KalmError as error:
             outcome, message = error.outcome, str(error)
         return Attempt(outcome, message, self.truth, frame, keypoints, looks)

@@ -1,4 +1,10 @@
-"""Contact motion: an end-effector trajectory streamed to a Cartesian impedance tracker."""
+"""Contact motion: an end-effector trajectory, in the joints that were planned for it, compliantly.
+
+The tool is as stiff as the settings say in its own space (J^T K J), and a little stiffness in the
+joints keeps the elbow where it was certified. A tool that is held in its own space alone lets the
+elbow go: franky's posture task knows one posture for a whole motion, and arms ended up to 2 rad
+from where they were planned.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +13,22 @@ from typing import Any
 import franky
 import numpy as np
 from scipy.interpolate import PchipInterpolator
-from scipy.spatial.transform import Rotation, RotationSpline
 
 from kalm_core.errors import GoalError, GripperBlockedError, GripperEmptyError, RobotError
 from kalm_core.robot.arm_state import ArmState
-from kalm_core.robot.client_limits import JOINT_LOWER, JOINT_UPPER
+from kalm_core.robot.client_limits import JOINT_LOWER, JOINT_UPPER, JOINT_VELOCITY
 from kalm_core.robot.gripper_driver import GripperDeadline, GripperDriver
 from kalm_core.robot.gripper_switches import GripperSwitch, gripper_switches
-from kalm_core.robot.joint_follower import friction_compensation
-from kalm_core.robot.path_clock import calmed_stamps, shortest_pose_steps, stretched_stamps
+from kalm_core.robot.joint_follower import check_limits, check_start, friction_compensation
+from kalm_core.robot.path_clock import (
+    calmed_stamps,
+    shortest_joint_steps,
+    shortest_pose_steps,
+    stretched_stamps,
+)
 from kalm_core.robot.path_follower import PathFollower, fading
 from kalm_core.robot.robot_settings import RobotSettings
-from kalm_core.se3 import Array, make_pose, rotation_angle
+from kalm_core.se3 import Array, rotation_angle
 from kalm_core.trajectory import EndEffectorTrajectory
 
 _NEAR = 0.002  # [m], a settled tool
@@ -34,29 +44,33 @@ class EePathFollower(PathFollower):
     def __init__(  # noqa: PLR0917 (a controller has many inputs)
         self,
         trajectory: EndEffectorTrajectory,
+        joints: Array,
         now: ArmState,
         gripper: GripperDriver,
         speed_scale: float,
         settings: RobotSettings,
-        posture: Array | None = None,
     ) -> None:
         """Check the trajectory against the arm.
 
         Args:
             trajectory: the path.
+            joints: (N, 7) that reach its poses on one continuous branch [rad].
             now: where the arm is.
             gripper: the hand.
             speed_scale: in (0, 1].
             settings: tolerances and gains.
-            posture: (7,) joints [rad] that the elbow is drawn to; None: those of `now`.
 
         Raises:
-            GoalError: the posture is not 7 finite numbers.
-            RobotError: the path starts elsewhere.
+            GoalError: the joints are not 7 finite numbers for every pose.
+            RobotError: the path starts elsewhere, or leaves the joint limits.
         """
-        if posture is not None and (posture.shape != (7,) or not np.isfinite(posture).all()):
-            raise GoalError(f"the posture is {posture}, expected 7 finite joint positions [rad]")
         poses, T_base_ee = trajectory.T_base_ee, now.T_base_ee
+        if joints.shape != (len(poses), 7) or not np.isfinite(joints).all():
+            raise GoalError(
+                f"the joints of the end-effector path have shape {joints.shape}, expected finite "
+                f"({len(poses)}, 7)"
+            )
+        check_limits(joints)
         away = float(np.linalg.norm(poses[0, :3, 3] - T_base_ee[:3, 3]))
         turn = float(rotation_angle(poses[0], T_base_ee))
         if away > settings.start_position_tolerance or turn > settings.start_rotation_tolerance:
@@ -66,23 +80,19 @@ class EePathFollower(PathFollower):
                 f"{settings.start_rotation_tolerance} rad",
                 "plan again from where the arm is now",
             )
-        stamps = stretched_stamps(
-            trajectory.stamps,
-            speed_scale,
+        check_start(joints[0], now.q, settings.start_joint_tolerance)
+        shortest = np.maximum(
             shortest_pose_steps(poses, settings.tool_speed, settings.tool_turn_rate),
+            shortest_joint_steps(joints, np.minimum(JOINT_VELOCITY, settings.joint_velocity)),
         )
+        stamps = stretched_stamps(trajectory.stamps, speed_scale, shortest)
         stamps = calmed_stamps(stamps, poses[:, :3, 3], settings.tool_acceleration)
         super().__init__(settings, float(stamps[-1]))
-        self._posture = now.q if posture is None else posture
+        self._joints = PchipInterpolator(stamps, joints)
+        self._velocity = self._joints.derivative()
         self._position = PchipInterpolator(stamps, poses[:, :3, 3])
-        self._velocity = self._position.derivative()
-        rotations = Rotation.from_matrix(poses[:, :3, :3])
-        self._rotation = RotationSpline(stamps, rotations)
-        self._offset = T_base_ee[:3, 3] - poses[0, :3, 3]
-        self._offset_turn = (
-            Rotation.from_matrix(T_base_ee[:3, :3]) * rotations[0].inv()
-        ).as_rotvec()
-        self._target = T_base_ee
+        self._offset, self._joint_offset = T_base_ee[:3, 3] - poses[0, :3, 3], now.q - joints[0]
+        self._target = T_base_ee[:3, 3]
         self._end = poses[-1, :3, 3]
         self._gripper = gripper
         self._switches = [
@@ -99,36 +109,43 @@ class EePathFollower(PathFollower):
     def start(self, robot: Any) -> None:
         """Take control of an idle `franky.Robot`, holding it where it is."""
         s = self._settings
-        self._tracker = franky.CartesianImpedanceTracker(
+        self._tracker = franky.JointImpedanceTracker(
             robot,
-            translational_stiffness=s.translational_stiffness,
-            rotational_stiffness=s.rotational_stiffness,
-            translational_error_clip=np.full(3, s.translational_error_clip),
-            rotational_error_clip=np.full(3, s.rotational_error_clip),
-            posture_task=franky.PostureTask(self._posture, s.posture_stiffness),
+            stiffness=np.array(s.elbow_stiffness),
+            cartesian_stiffness=np.repeat([s.translational_stiffness, s.rotational_stiffness], 3),
             friction=friction_compensation(s),
             lower_joint_limits=JOINT_LOWER,
             upper_joint_limits=JOINT_UPPER,
         )
 
     def tick(self, robot: Any, state: Any, dt: float) -> bool:
-        """Send the next pose, or wait for the hand; return True when done and settled."""
-        reached = state.O_T_EE.matrix[:3, 3]
-        self._note_error(self._target[:3, 3], reached)
+        """Send the next joints, or wait for the hand; return True when done and settled."""
+        q, T_base_ee = np.asarray(state.q), state.O_T_EE.matrix
+        self._note_error(self._target, T_base_ee[:3, 3])
         self._clock.advance(dt, self._switches[0][0] if self._switches else self._duration)
         now = self._clock.now
-        turned = Rotation.from_rotvec(fading(now) * self._offset_turn) * self._rotation(now)
-        self._target = make_pose(
-            turned.as_matrix(), self._position(now) + fading(now) * self._offset
-        )
-        twist = franky.Twist(
-            self._velocity(now) * self._clock.rate, self._rotation(now, 1) * self._clock.rate
-        )
-        self._tracker.set_target(franky.Affine(self._target), twist)
+        self._target = self._position(now) + fading(now) * self._offset
+        wanted = self._joints(now) + fading(now) * self._joint_offset
+        T_base_wanted = robot.model.pose(
+            franky.Frame.EndEffector, wanted, state.F_T_EE, state.EE_T_K
+        ).matrix
+        share = self._bounded_share(T_base_wanted, T_base_ee)
+        self._tracker.set_target(q + share * (wanted - q), self._velocity(now) * self._clock.rate)
         if self._switches and now >= self._switches[0][0]:
             self._move_gripper(state.time.to_sec())
             return False
-        return self._settled(dt, bool(np.linalg.norm(reached - self._end) < _NEAR))
+        return self._settled(dt, bool(np.linalg.norm(T_base_ee[:3, 3] - self._end) < _NEAR))
+
+    def _bounded_share(self, T_base_wanted: Array, T_base_ee: Array) -> float:
+        """Return the share of the way to the wanted pose that pulls no harder than allowed."""
+        s = self._settings
+        away = float(np.linalg.norm(T_base_wanted[:3, 3] - T_base_ee[:3, 3]))
+        turn = float(rotation_angle(T_base_wanted, T_base_ee))
+        return min(
+            1.0,
+            s.translational_error_clip / max(away, 1e-9),
+            s.rotational_error_clip / max(turn, 1e-9),
+        )
 
     def end(self) -> None:
         """Stop the hand if it still moves."""

@@ -126,9 +126,9 @@ class FrankyArm:
     def follow_ee_path(
         self,
         trajectory: EndEffectorTrajectory,
+        joints: Array,
         speed_scale: float = 1.0,
         progress: Progress = _NOBODY,
-        posture: Array | None = None,
     ) -> float:
         """Move the tool compliantly along a trajectory that starts where it is, and wait.
 
@@ -136,19 +136,18 @@ class FrankyArm:
 
         Args:
             trajectory: poses, openings and times; it is slowed where it exceeds a limit.
+            joints: (N, 7) that reach its poses [rad]; the elbow follows them.
             speed_scale: in (0, 1].
             progress: reports "ee_path"; asked at every target whether to stop.
-            posture: (7,) joints [rad] that the elbow is drawn to, best those of the last pose;
-                None: those that it has now.
 
         Returns:
             The largest distance between commanded and reached tool [m].
 
         Raises:
-            GoalError: the speed scale is out of range, or the posture has another shape.
+            GoalError: the speed scale is out of range, or the joints have another shape.
             BusyError: another motion runs.
-            RobotError: the path starts elsewhere (nothing has moved then), the controller or the
-                hand failed, or `stop` was called.
+            RobotError: the path starts elsewhere or leaves the limits (nothing has moved then),
+                the controller or the hand failed, or `stop` was called.
             CancelledError: `progress.should_stop` said so; the arm is still.
         """
         _check_scale(speed_scale)
@@ -156,7 +155,7 @@ class FrankyArm:
             self._gripper.await_idle()
             now = self._ready_state()
             follower = EePathFollower(
-                trajectory, now, self._gripper, speed_scale, self.settings, posture
+                trajectory, joints, now, self._gripper, speed_scale, self.settings
             )
             return self._follow(follower, progress)
 

@@ -93,20 +93,22 @@ class RobotSettings(Settings):
     rotational_stiffness: float = Field(
         50.0, ge=5.0, le=200.0, description="rotational stiffness of end-effector paths [Nm/rad]"
     )
-    posture_stiffness: float = Field(
-        5.0, ge=0.0, le=50.0, description="pull of the elbow to its first posture [Nm/rad]"
+    elbow_stiffness: _SevenStiffness = Field(
+        (30.0, 30.0, 30.0, 30.0, 15.0, 10.0, 5.0),
+        description="stiffness of end-effector paths in joints 1 to 7, beside that of the tool; "
+        "keeps the elbow where it was planned [Nm/rad]",
     )
     translational_error_clip: float = Field(
         0.04,
         ge=0.005,
         le=0.2,
-        description="error beyond which the pull no longer grows, per axis [m]",
+        description="error of the tool beyond which the pull no longer grows [m]",
     )
     rotational_error_clip: float = Field(
         0.3,
         ge=0.02,
         le=1.0,
-        description="error beyond which the twist no longer grows, per axis [rad]",
+        description="turn of the tool beyond which the pull no longer grows [rad]",
     )
 
     joint_velocity: float = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kalm_core.errors import RobotError
+from kalm_core.errors import GoalError, RobotError
 from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
 from kalm_core.se3 import Array
@@ -20,7 +20,7 @@ def do_motion(  # noqa: PLR0917 (the parts of a motion, in their order)
     arm: FrankyArm,
     approach: JointPath,
     execution: EndEffectorTrajectory | None,
-    posture: Array | None,
+    execution_joints: Array | None,
     retreat: JointPath | None,
     speed_scale: float = 1.0,
     progress: Progress | None = None,
@@ -31,8 +31,7 @@ def do_motion(  # noqa: PLR0917 (the parts of a motion, in their order)
         arm: stands where the approach begins.
         approach: free joint motion.
         execution: followed compliantly; None: there is none.
-        posture: (7,) joints [rad] at the end of the execution, to which the elbow is drawn, so
-            that it is where the retreat begins.
+        execution_joints: (N, 7) that reach its poses [rad]; None only without an execution.
         retreat: free joint motion; None: the arm stays.
         speed_scale: in (0, 1].
         progress: reports "approach/...", "execution/..." and "retreat/...".
@@ -41,10 +40,13 @@ def do_motion(  # noqa: PLR0917 (the parts of a motion, in their order)
         The largest tracking error of all parts [m].
 
     Raises:
+        GoalError: there is an execution without joints.
         KalmError: as `FrankyArm.follow_joint_path`, `follow_ee_path` and `move_gripper` do; the
             text of a `RobotError` begins with the part in which it happened.
     """
     progress = progress or Progress()
+    if execution is not None and execution_joints is None:
+        raise GoalError("the execution comes without the joints that follow it", "plan again")
     errors = [0.0]
 
     def follow(name: str, move: Callable[[Progress], float]) -> None:
@@ -61,8 +63,11 @@ def do_motion(  # noqa: PLR0917 (the parts of a motion, in their order)
         if arm.state().gripper_width < opening - arm.settings.gripper_switch:
             arm.move_gripper(opening, 0.0, 0.0, progress)
     follow("approach", lambda p: arm.follow_joint_path(approach, speed_scale, p))
-    if execution is not None:
-        follow("execution", lambda p: arm.follow_ee_path(execution, speed_scale, p, posture))
+    if execution is not None and execution_joints is not None:
+        follow(
+            "execution",
+            lambda p: arm.follow_ee_path(execution, execution_joints, speed_scale, p),
+        )
     if retreat is not None:
         tolerance = arm.settings.retreat_joint_tolerance if execution is not None else None
         follow("retreat", lambda p: arm.follow_joint_path(retreat, speed_scale, p, tolerance))

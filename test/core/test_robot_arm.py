@@ -20,11 +20,12 @@ from kalm_core.errors import (
     GripperEmptyError,
     RobotError,
 )
+from kalm_core.planning.robot_model import RobotModel
 from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
 from kalm_core.robot.joint_line import joint_line
 from kalm_core.robot.robot_settings import RobotSettings
-from kalm_core.se3 import rotation_angle
+from kalm_core.se3 import Array, rotation_angle
 from kalm_core.trajectory import EndEffectorTrajectory, JointPath
 
 pytestmark = pytest.mark.sim
@@ -99,6 +100,13 @@ def reach(arm: FrankyArm, opening: float, duration: float = 3.0) -> EndEffectorT
     return EndEffectorTrajectory(poses, np.full(48, opening), x * duration)
 
 
+def joints_along(arm: FrankyArm, trajectory: EndEffectorTrajectory) -> Array:
+    """Return (48, 7) joints from where the arm is that follow a trajectory [rad]."""
+    following = RobotModel.load().follow(trajectory.T_base_ee, arm.state().q)
+    assert following.joints is not None, following.reason
+    return following.joints
+
+
 def time_until_still(arm: FrankyArm, since: float) -> float:
     """Return the robot's time from `since` until no joint is faster than 0.01 rad/s."""
     while True:
@@ -144,10 +152,12 @@ def test_the_speed_scale_stretches_time(arm):
 
 def test_an_end_effector_path_ends_where_it_says(arm):
     trajectory = reach(arm, arm.state().gripper_width)
-    error = arm.follow_ee_path(trajectory)
+    joints = joints_along(arm, trajectory)
+    error = arm.follow_ee_path(trajectory, joints)
     reached, wanted = arm.state().T_base_ee, trajectory.T_base_ee[-1]
     assert np.linalg.norm(reached[:3, 3] - wanted[:3, 3]) < 0.004
     assert rotation_angle(reached, wanted) < 0.03
+    assert np.abs(arm.state().q - joints[-1]).max() < 0.03  # the elbow is where it was planned
     assert error < 0.05  # about 3 mm on an idle machine
 
 
@@ -168,7 +178,8 @@ def test_a_cancelled_motion_is_still_at_once_and_the_next_one_works(arm, part):
             )
         else:
             trajectory = reach(arm, arm.state().gripper_width)
-            arm.follow_ee_path(trajectory, 1.0, Progress(should_stop=should_stop))
+            joints = joints_along(arm, trajectory)
+            arm.follow_ee_path(trajectory, joints, 1.0, Progress(should_stop=should_stop))
     assert time_until_still(arm, asked[0]) < 0.5
     assert np.abs(arm.state().q - START).max() > 0.005  # it had really moved
     arm.follow_joint_path(joint_line(arm.state().q, START))
@@ -199,14 +210,21 @@ def test_a_path_that_starts_elsewhere_or_leaves_the_limits_moves_nothing(arm):
     trajectory = reach(arm, 0.04)
     shifted = trajectory.T_base_ee.copy()
     shifted[:, 2, 3] += 0.05
+    joints = joints_along(arm, trajectory)
     with pytest.raises(RobotError, match=r"end-effector path starts 0.050 m"):
-        arm.follow_ee_path(EndEffectorTrajectory(shifted, trajectory.gripper, trajectory.stamps))
+        arm.follow_ee_path(
+            EndEffectorTrajectory(shifted, trajectory.gripper, trajectory.stamps), joints
+        )
+    with pytest.raises(RobotError, match=r"joint path starts 0.100 rad from the arm at joint 3"):
+        arm.follow_ee_path(trajectory, joints + 0.1 * np.eye(7)[2])
+    with pytest.raises(GoalError, match=r"shape \(47, 7\), expected finite \(48, 7\)"):
+        arm.follow_ee_path(trajectory, joints[:-1])
     too_far = before.copy()
     too_far[3] = 0.2
     with pytest.raises(RobotError, match=r"joint 4 at 0.200 rad"):
         arm.follow_joint_path(JointPath(np.stack([before, too_far]), np.array([0.0, 5.0])))
     with pytest.raises(GoalError, match=r"speed scale is 1.5"):
-        arm.follow_ee_path(trajectory, 1.5)
+        arm.follow_ee_path(trajectory, joints, 1.5)
     assert np.abs(arm.state().q - before).max() < 1e-3
 
 
@@ -225,7 +243,7 @@ def test_fingers_that_close_on_nothing_end_the_path(arm):
     trajectory = reach(arm, 0.06, duration=1.0)
     trajectory.gripper[24:] = 0.0
     with pytest.raises(GripperEmptyError, match=r"nothing is between them"):
-        arm.follow_ee_path(trajectory)
+        arm.follow_ee_path(trajectory, joints_along(arm, trajectory))
     assert time_until_still(arm, arm.state().time) < 0.3
 
 
@@ -238,6 +256,7 @@ def test_the_arm_waits_where_the_path_closes_the_hand(arm, monkeypatch):
     seen = []
     arm.follow_ee_path(
         trajectory,
+        joints_along(arm, trajectory),
         1.0,
         Progress(lambda _, fraction, __: seen.append((fraction, arm.state().gripper_width))),
     )

@@ -146,7 +146,7 @@ def test_the_scripted_demonstrator_opens_the_drawer(
     arm.move_gripper(script.open_width, 0.05, 0.0)
     arm.follow_joint_path(path_to(arm, view.joints))
     arm.follow_joint_path(path_to(arm, joints[0]))
-    arm.follow_ee_path(script.whole())
+    arm.follow_ee_path(script.whole(), joints)
     pass_time(laboratory, 0.5)
     truth = laboratory.truth()
     assert truth.openings[TOP] > 0.12, f"opened by {truth.openings[TOP] * 100:.1f} cm"
