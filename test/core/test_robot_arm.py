@@ -161,6 +161,24 @@ def test_an_end_effector_path_ends_where_it_says(arm):
     assert error < 0.05  # about 3 mm on an idle machine
 
 
+def test_the_elbow_goes_where_it_was_planned_while_the_tool_stays(arm):
+    robot, q = RobotModel.load(), arm.state().q
+    held, joints = robot.forward(q), [q]
+    for _ in range(47):
+        free = np.linalg.svd(robot.jacobian(joints[-1]))[2][-1]
+        ahead = joints[-1] + 0.015 * free * np.sign(free[0])
+        joints.append(robot.inverse(held, ahead, seeds=1))
+    planned = np.stack(joints)
+    assert np.abs(planned[-1] - q).max() > 0.3
+    still = EndEffectorTrajectory(
+        np.repeat(held[None], 48, axis=0),
+        np.full(48, arm.state().gripper_width),
+        np.linspace(0.0, 3.0, 48),
+    )
+    assert arm.follow_ee_path(still, planned) < 0.01
+    assert np.abs(arm.state().q - planned[-1]).max() < 0.02
+
+
 @pytest.mark.parametrize("part", ["joint", "tool"])
 def test_a_cancelled_motion_is_still_at_once_and_the_next_one_works(arm, part):
     began, asked = arm.state().time, []
