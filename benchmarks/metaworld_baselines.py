@@ -117,10 +117,10 @@ def main(  # noqa: PLR0917 - options of a command
 def run_piece(kind: str, task: str, seed: int, episodes: int, folder: Path) -> Piece:
     """Train one baseline on the demonstrations of a seed and run it in the test scenes."""
     scenes, refused = test_scenes(task, seed, episodes)
-    world = metaworld_piece._world(task)
+    world = metaworld_piece.world_of(task)
     outcomes, seconds, loss = [], 0.0, 0.0
     if kind == _NOTHING:
-        outcomes = [metaworld_piece._nothing(task, scene.seed, False) for scene in scenes]
+        outcomes = [metaworld_piece.do_nothing(task, scene.seed, False) for scene in scenes]
     else:
         examples = metaworld_piece.demonstrations(task, seed, DEMONSTRATIONS, False)
         seen = list(_training_views(task, examples, folder))
@@ -138,28 +138,28 @@ def test_scenes(task: str, seed: int, episodes: int) -> tuple[list[Scene], int]:
 
     As there, scenes in which the expert's own trajectory fails when replayed are left out.
     """
-    world = metaworld_piece._world(task)
+    world = metaworld_piece.world_of(task)
     scenes: list[Scene] = []
     number = 0
     while len(scenes) < episodes:
-        first = 100_000 * seed + metaworld_piece._FIRST_TEST
+        first = 100_000 * seed + metaworld_piece.FIRST_TEST
         scene = draw_scene(world.task, first + number)
         number += 1
-        if metaworld_piece._solved(world, scene) is not None:
+        if metaworld_piece.expert_example(world, scene) is not None:
             scenes.append(scene)
     return scenes, number - len(scenes)
 
 
 def _training_views(task: str, examples: list[Example], folder: Path) -> Iterator[Sights]:
     """Yield the views of each demonstration's scene."""
-    world = metaworld_piece._world(task)
+    world = metaworld_piece.world_of(task)
     scenes = [draw_scene(world.task, int(example.name)) for example in examples]
     yield from _views(task, scenes, VIEWS, _TRAINING, folder)
 
 
 def _views(task: str, scenes: list[Scene], count: int, stream: int, folder: Path) -> list[Sights]:
     """Return `count` views of each scene, from their files where they exist."""
-    world = metaworld_piece._world(task)
+    world = metaworld_piece.world_of(task)
     paths = [folder / "views" / f"{task}_{scene.seed}_{stream}_{count}.npz" for scene in scenes]
     missing = [(s, p) for s, p in zip(scenes, paths, strict=True) if not p.exists()]
     if missing:

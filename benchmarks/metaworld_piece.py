@@ -31,7 +31,7 @@ CUT = SegmentationSettings(radius=0.15)
 
 BASELINES = ("nothing", "translated", "rigid", "mean")
 OURS = "kalm"
-_FIRST_TEST = 50_000  # seed of the first test scene; demonstrations are far below
+FIRST_TEST = 50_000  # seed of the first test scene; demonstrations are far below
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def run_piece(setting: Setting, task: str, seed: int, episodes: int) -> Piece:
     """Learn from the demonstrations of a seed, and run all policies in the same test scenes."""
     if setting.detected:
         return _run_detected(setting, task, seed, episodes)
-    world = _world(task)
+    world = world_of(task)
     examples = demonstrations(task, seed, setting.demonstrations, setting.shapes)
     learned = _learned(task, seed, setting.demonstrations, setting.shapes)
     predict = _policies(examples, learned, seed)
@@ -109,7 +109,7 @@ def run_piece(setting: Setting, task: str, seed: int, episodes: int) -> Piece:
         if setting.displaced:
             rng = np.random.default_rng([scene.seed, 12])
             keypoints = displaced(keypoints, setting.displaced, rng)
-        piece.add("nothing", _nothing(task, scene.seed, setting.shapes))
+        piece.add("nothing", do_nothing(task, scene.seed, setting.shapes))
         done: dict[bytes, Outcome] = {}
         for name, policy in predict.items():
             piece.add(name, _episode(world, scene, policy, keypoints, done))
@@ -118,7 +118,7 @@ def run_piece(setting: Setting, task: str, seed: int, episodes: int) -> Piece:
 
 def _run_detected(setting: Setting, task: str, seed: int, episodes: int) -> Piece:
     """Do the same with keypoints that are looked for; what is not found is a failure."""
-    world, start = _world(task), time.perf_counter()
+    world, start = world_of(task), time.perf_counter()
     scenes = demonstrations(task, seed, setting.demonstrations, shapes=False)
     eye = learn_keypoints(world, [int(example.name) for example in scenes], CUT)
     distill_s = time.perf_counter() - start
@@ -129,7 +129,7 @@ def _run_detected(setting: Setting, task: str, seed: int, episodes: int) -> Piec
     piece.views_refused = eye.refused
     start = time.perf_counter()
     for scene in _test_scenes(world, seed, episodes, False, piece):
-        piece.add("nothing", _nothing(task, scene.seed, False))
+        piece.add("nothing", do_nothing(task, scene.seed, False))
         look = eye.look(world, scene)
         piece.views_refused += look.refused
         try:
@@ -162,9 +162,9 @@ def _test_scenes(
     """Yield the first test scenes in which the expert's own trajectory succeeds."""
     number = given = 0
     while given < episodes:
-        scene = draw_scene(world.task, 100_000 * seed + _FIRST_TEST + number, shapes)
+        scene = draw_scene(world.task, 100_000 * seed + FIRST_TEST + number, shapes)
         number += 1
-        if _solved(world, scene) is None:
+        if expert_example(world, scene) is None:
             piece.refused += 1
             continue
         given += 1
@@ -173,18 +173,19 @@ def _test_scenes(
 
 def demonstrations(task: str, seed: int, count: int, shapes: bool) -> list[Example]:
     """Return the first demonstrations of a seed that the expert manages and that replay well."""
-    world, found, number = _world(task), list[Example](), 0
+    world, found, number = world_of(task), list[Example](), 0
     while len(found) < count:
         scene = draw_scene(world.task, 100_000 * seed + number, shapes)
         number += 1
-        example = _solved(world, scene)
+        example = expert_example(world, scene)
         if example is not None:
             found.append(example)
     return found
 
 
 @lru_cache(maxsize=5)
-def _world(task: str) -> World:
+def world_of(task: str) -> World:
+    """Return the world of a task, made once."""
     return World(TASKS[task])
 
 
@@ -195,9 +196,9 @@ def _learned(task: str, seed: int, count: int, shapes: bool) -> LearnedPolicy:
 
 
 @lru_cache(maxsize=512)
-def _expert_example(task: str, seed: int, shapes: bool) -> Example | None:
+def _cached_example(task: str, seed: int, shapes: bool) -> Example | None:
     """Return the expert's execution in a scene if it succeeds there when replayed."""
-    world = _world(task)
+    world = world_of(task)
     scene = draw_scene(world.task, seed, shapes)
     try:
         demonstration = demonstrate(world, scene, str(seed))
@@ -210,16 +211,17 @@ def _expert_example(task: str, seed: int, shapes: bool) -> Example | None:
 
 
 @lru_cache(maxsize=512)
-def _nothing(task: str, seed: int, shapes: bool) -> Outcome:
+def do_nothing(task: str, seed: int, shapes: bool) -> Outcome:
     """Leave a scene alone; settings share the outcome."""
-    world = _world(task)
+    world = world_of(task)
     world.reset(draw_scene(world.task, seed, shapes))
     return wait(world)
 
 
-def _solved(world: World, scene: Scene) -> Example | None:
+def expert_example(world: World, scene: Scene) -> Example | None:
+    """Return the expert's demonstration of a scene; None where it fails when it is replayed."""
     shapes = bool((scene.shape.scale != 1.0).any())
-    return _expert_example(world.task.name, scene.seed, shapes)
+    return _cached_example(world.task.name, scene.seed, shapes)
 
 
 def _policies(

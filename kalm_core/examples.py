@@ -61,6 +61,7 @@ def make_examples(
             leave_out(
                 example.name,
                 f"relative to the keypoints it works {distance:.3f} m from where most do, "
-                f"expected {stray} m or less: they were found on another part",
+                f"expected {stray} m or less: they were found on another part, or the hand "
+                "came from another side",
             )
     return [e for e, distance in zip(examples, away, strict=True) if distance <= stray]

@@ -388,4 +388,4 @@ def _unknown(folder: Path) -> UnknownSkillError:
         known += (
             f"; an interrupted write left the former one in {kept[-1]}, rename it to restore it"
         )
-    return UnknownSkillError(f"no skill {folder.name!r} is in {folder.parent}", known)
+    return UnknownSkillError(f"no skill {folder.name!r} is in {folder.parent.resolve()}", known)

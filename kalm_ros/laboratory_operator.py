@@ -43,6 +43,7 @@ from kalm_sim.clearing import OPEN, way_over_the_table
 from kalm_sim.scene import SceneParameters, draw_scene
 from kalm_sim.synthetic import draw_reachable, free_view
 from kalm_sim.tasks.base import Instances
+from kalm_sim.tasks.held_cup import HOLD_FORCE
 from kalm_sim.tasks.registry import task_named
 from kalm_sim.viewpoints import READY
 
@@ -51,9 +52,6 @@ MOTION_TIMEOUT = 180.0
 
 FREE_SPEED = 1.4
 """Fastest joint in free motion [rad/s]."""
-
-HOLD_FORCE = 20.0
-"""With which the hand closes on a cup that it is given [N]."""
 
 
 @dataclass(frozen=True)

@@ -38,13 +38,11 @@ from kalm_sim.laboratory import Laboratory
 from kalm_sim.scene import SceneParameters, SceneTruth
 from kalm_sim.simulator import ArmPosture
 from kalm_sim.synthetic import draw_reachable, free_view
+from kalm_sim.tasks.held_cup import HOLD_FORCE
 from kalm_sim.viewpoints import READY
 
 FREE_SPEED = 1.2
 """Fastest joint in free motion [rad/s]."""
-
-HOLD_FORCE = 20.0
-"""With which the hand closes on a cup [N]."""
 
 SETTLE_TIME = 0.5
 """In which fingers and what they hold come to rest [s, simulated]."""

@@ -23,6 +23,8 @@ CUP, BALL = f"{ROBOT}cup", "ball_"
 CUP_WALL = 0.0025
 BALL_MASS = 0.003
 """Of one ball [kg]."""
+HOLD_FORCE = 20.0
+"""With which the hand closes on a cup that it is given [N]."""
 
 CONTACT = {
     # stiff: with MuJoCo's default a falling ball would pass through the bowl's wall; priority makes
