@@ -21,6 +21,8 @@ from kalm_ros.conversions import (
     trajectory_to_ros,
 )
 
+_SAME_TIME = 1e-6  # [s], to which stamps in messages are rounded and more
+
 
 def motion_to_ros(motion: Motion, certificate: Certificate, stamp: int) -> CertifiedMotion:
     """Return the message of a certified motion, digest included; the stamp is now [ns].
@@ -76,13 +78,29 @@ def motion_from_ros(
         raise GoalError("the motion has no approach")
     execution = trajectory_from_ros(message.execution)
     joints = joint_path_from_ros(message.execution_joints)
+    demand_matching(execution, joints)
+    return approach, execution, joints, joint_path_from_ros(message.retreat)
+
+
+def demand_matching(execution: EndEffectorTrajectory | None, joints: JointPath | None) -> None:
+    """Pass when an execution and the joints that follow it are both there, with the same times.
+
+    Raises:
+        GoalError: they are not.
+    """
     if (execution is None) != (joints is None):
-        raise GoalError("the motion has an execution without its joints, or the reverse")
-    if execution is not None and joints is not None and len(joints.stamps) != len(execution.stamps):
+        raise GoalError("there is an execution without its joints, or the reverse")
+    if execution is None or joints is None:
+        return
+    if len(joints.stamps) != len(execution.stamps):
         raise GoalError(
             f"the execution has {len(execution.stamps)} poses and {len(joints.stamps)} postures"
         )
-    return approach, execution, joints, joint_path_from_ros(message.retreat)
+    apart = float(np.abs(joints.stamps - execution.stamps).max())
+    if apart > _SAME_TIME:
+        raise GoalError(
+            f"the execution and its joints are up to {apart:.3f} s apart, expected the same times"
+        )
 
 
 def motion_digest(message: CertifiedMotion) -> str:

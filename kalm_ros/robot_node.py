@@ -44,7 +44,7 @@ from kalm_ros.conversions import (
     trajectory_from_ros,
 )
 from kalm_ros.heartbeat import HeartbeatWatch
-from kalm_ros.motion_messages import motion_digest, motion_from_ros
+from kalm_ros.motion_messages import demand_matching, motion_digest, motion_from_ros
 from kalm_ros.parameters import declare_settings
 from kalm_ros.periodic import Periodic
 from kalm_ros.qos import STATES
@@ -207,8 +207,7 @@ class RobotNode(Node):
         ee_path, joints = trajectory_from_ros(goal.ee_path), joint_path_from_ros(goal.ee_joints)
         if joint_path is None and ee_path is None:
             raise GoalError("the goal has neither a joint path nor an end-effector path")
-        if ee_path is not None and joints is None:
-            raise GoalError("ee_path comes without the joints that follow it", "fill ee_joints")
+        demand_matching(ee_path, joints)
         scale = self._speed_scale(goal.speed_scale)
         with self._stoppable(progress) as watched:
             if joint_path is not None:

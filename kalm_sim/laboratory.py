@@ -26,7 +26,7 @@ from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.rgbd import RgbdFrame
 from kalm_core.se3 import Array
 from kalm_sim.depth_noise import DepthNoiseSettings
-from kalm_sim.lockstep import await_command
+from kalm_sim.lockstep import take_command
 from kalm_sim.mjcf import TWIN
 from kalm_sim.posed_scene import robot_contacts
 from kalm_sim.rendering import SceneCamera
@@ -173,8 +173,7 @@ class Laboratory:
         """Go on by a millisecond; while the arm is idle there is no hurry."""
         start = time.perf_counter()
         for server in self._server.robot_servers:
-            await_command(server)
-            server.process_commands()
+            take_command(server)
         self._simulator.step()
         for server in self._server.robot_servers:
             server.send_state()

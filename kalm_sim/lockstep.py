@@ -8,6 +8,7 @@ client's torques then answer states that are long past, and its impedance contro
 from __future__ import annotations
 
 import select
+import time
 
 from franky_sim.franka_robot_server import FrankaRobotServer
 
@@ -15,9 +16,21 @@ LONGEST_WAIT = 0.02
 """After which the arm goes on with the last command, as it has to for a client that died [s]."""
 
 
-def await_command(server: FrankaRobotServer) -> None:
-    """Wait for the command that answers the last state, if a client moves the arm."""
-    # private there, and the only way to learn of a command without looking again and again
-    socket = server._FrankaServer__udp_socket
-    if socket is not None and server.current_motion_id:
-        select.select([socket], [], [], LONGEST_WAIT)
+def take_command(server: FrankaRobotServer) -> None:
+    """Let the server take its commands, and wait for that which answers the last state.
+
+    It waits only where a client moves the arm.
+    """
+    end = time.perf_counter() + LONGEST_WAIT
+    server.process_commands()
+    while server.current_motion_id and not _answered(server):
+        # private there, and the only way to learn of a command without looking again and again
+        socket, left = server._FrankaServer__udp_socket, end - time.perf_counter()
+        if socket is None or left <= 0.0 or not select.select([socket], [], [], left)[0]:
+            return
+        server.process_commands()
+
+
+def _answered(server: FrankaRobotServer) -> bool:
+    last = server._FrankaServer__message_id - 1
+    return bool(server._FrankaRobotServer__current_control_command.message_id >= last)

@@ -20,7 +20,7 @@ from kalm_core.planning.motion import Motion
 from kalm_core.planning.obstacles import Obstacles, no_obstacles, obstacles_from_frame
 from kalm_core.planning.pace import feasible_stamps
 from kalm_core.planning.planner import MotionPlan, PlanningSettings
-from kalm_core.planning.ranking import best, disagreement
+from kalm_core.planning.ranking import best
 from kalm_core.planning.robot_body import body_urdf
 from kalm_core.planning.robot_model import RobotModel
 from kalm_core.planning.straight import StraightWays, holds_from_the_start
@@ -153,17 +153,16 @@ class CertifiedPlanner:
                 f"the arm's present posture is not free: {self.surroundings.explain(joints)}",
                 "move the arm away by hand",
             )
-        apart = disagreement(trajectories)
         rejections: dict[int, _Rejection] = {}
         certified: dict[int, tuple[Motion, Certificate]] = {}
-        for tried, index in enumerate(int(i) for i in np.argsort(apart, kind="stable")):
+        for index, trajectory in enumerate(trajectories):  # the policy's best first
 
-            def step(tried: int = tried) -> None:
-                text = f"trying trajectory {tried + 1} of {len(trajectories)}"
-                progress.step("planning", tried / len(trajectories), text)
+            def step(index: int = index) -> None:
+                text = f"trying trajectory {index + 1} of {len(trajectories)}"
+                progress.step("planning", index / len(trajectories), text)
 
             step()
-            answer = self._try(trajectories[index], escape, joints, gripper, step)
+            answer = self._try(trajectory, escape, joints, gripper, step)
             if isinstance(answer, _Rejection):
                 rejections[index] = answer
             else:
@@ -176,7 +175,7 @@ class CertifiedPlanner:
                 "move the object or the view, or try again",
             )
         order = list(certified)
-        chosen = order[best([certified[i][1].margin for i in order], [apart[i] for i in order])]
+        chosen = order[best([certified[i][1].margin for i in order])]
         rejected = {i: f"{_WORDS[r.kind]}: {r.detail}" for i, r in rejections.items()}
         motion, certificate = certified[chosen]
         tools = self.model.tool_poses(motion.approach.positions)[:, :3, 3]

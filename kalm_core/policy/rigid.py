@@ -113,7 +113,11 @@ class RigidTransferPolicy:
         Raises:
             KeyError: an array is missing.
         """
-        names = ("points", "poses", "gripper", "stamps", "last")
         return RigidTransferPolicy(
-            Arrangement.from_state(tensors), *(tensors[name] for name in names)
+            Arrangement.from_state(tensors),
+            tensors["points"],
+            tensors["poses"],
+            tensors["gripper"],
+            tensors["stamps"],
+            tensors.get("last", np.zeros(len(tensors["points"]), bool)),  # older skills lack it
         )

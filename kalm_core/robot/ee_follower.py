@@ -1,9 +1,7 @@
 """Contact motion: an end-effector trajectory, in the joints that were planned for it, compliantly.
 
-The tool is as stiff as the settings say in its own space (J^T K J), and a little stiffness in the
-joints keeps the elbow where it was certified. A tool that is held in its own space alone lets the
-elbow go: franky's posture task knows one posture for a whole motion, and arms ended up to 2 rad
-from where they were planned.
+The tool is held in its own space (J^T K J), which makes it as compliant in every posture. That says
+nothing about the elbow, so a little stiffness in the joints keeps it where it was certified.
 """
 
 from __future__ import annotations
@@ -14,9 +12,16 @@ import franky
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from kalm_core.errors import GoalError, GripperBlockedError, GripperEmptyError, RobotError
+from kalm_core.errors import (
+    GoalError,
+    GripperBlockedError,
+    GripperEmptyError,
+    RobotError,
+    TrackingError,
+)
 from kalm_core.robot.arm_state import ArmState
 from kalm_core.robot.client_limits import JOINT_LOWER, JOINT_UPPER, JOINT_VELOCITY
+from kalm_core.robot.compliance import bounded_error
 from kalm_core.robot.gripper_driver import GripperDeadline, GripperDriver
 from kalm_core.robot.gripper_switches import GripperSwitch, gripper_switches
 from kalm_core.robot.joint_follower import check_limits, check_start, friction_compensation
@@ -31,7 +36,9 @@ from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.se3 import Array, rotation_angle
 from kalm_core.trajectory import EndEffectorTrajectory
 
-_NEAR = 0.002  # [m], a settled tool
+_NAME = "end-effector path"
+_NEAR = (0.002, 0.03)  # [m] a settled tool, [rad] settled joints
+_MISSED = (0.01, 0.05)  # [m], [rad] by which the joints may miss the poses that they stand for
 _COMMANDED = 0.001  # [m], an opening that says "closed" and not how far
 _READING = 0.15  # [s], in which the hand's width is read again
 
@@ -70,7 +77,7 @@ class EePathFollower(PathFollower):
                 f"the joints of the end-effector path have shape {joints.shape}, expected finite "
                 f"({len(poses)}, 7)"
             )
-        check_limits(joints)
+        check_limits(joints, _NAME)
         away = float(np.linalg.norm(poses[0, :3, 3] - T_base_ee[:3, 3]))
         turn = float(rotation_angle(poses[0], T_base_ee))
         if away > settings.start_position_tolerance or turn > settings.start_rotation_tolerance:
@@ -80,7 +87,7 @@ class EePathFollower(PathFollower):
                 f"{settings.start_rotation_tolerance} rad",
                 "plan again from where the arm is now",
             )
-        check_start(joints[0], now.q, settings.start_joint_tolerance)
+        check_start(joints[0], now.q, settings.start_joint_tolerance, _NAME)
         shortest = np.maximum(
             shortest_pose_steps(poses, settings.tool_speed, settings.tool_turn_rate),
             shortest_joint_steps(joints, np.minimum(JOINT_VELOCITY, settings.joint_velocity)),
@@ -93,7 +100,7 @@ class EePathFollower(PathFollower):
         self._position = PchipInterpolator(stamps, poses[:, :3, 3])
         self._offset, self._joint_offset = T_base_ee[:3, 3] - poses[0, :3, 3], now.q - joints[0]
         self._target = T_base_ee[:3, 3]
-        self._end = poses[-1, :3, 3]
+        self._poses, self._last = poses, joints[-1]
         self._gripper = gripper
         self._switches = [
             (float(stamps[switch.pose]), switch)
@@ -107,8 +114,14 @@ class EePathFollower(PathFollower):
         self._tracker: Any = None
 
     def start(self, robot: Any) -> None:
-        """Take control of an idle `franky.Robot`, holding it where it is."""
-        s = self._settings
+        """Take control of an idle `franky.Robot`, holding it where it is.
+
+        Raises:
+            RobotError: the joints lead the robot's tool elsewhere than the poses say.
+        """
+        s, state = self._settings, robot.state
+        for index, q in enumerate(self._joints(self._joints.x)):
+            self._demand_at_pose(index, _tool(robot, state, q))
         self._tracker = franky.JointImpedanceTracker(
             robot,
             stiffness=np.array(s.elbow_stiffness),
@@ -118,34 +131,50 @@ class EePathFollower(PathFollower):
             upper_joint_limits=JOINT_UPPER,
         )
 
+    def _demand_at_pose(self, index: int, T_base_ee: Array) -> None:
+        wanted = self._poses[index]
+        away = float(np.linalg.norm(T_base_ee[:3, 3] - wanted[:3, 3]))
+        turn = float(rotation_angle(T_base_ee, wanted))
+        if not (away <= _MISSED[0] and turn <= _MISSED[1]):
+            raise RobotError(
+                f"the joints of pose {index + 1} put the tool {away:.3f} m and {turn:.3f} rad from "
+                f"it, allowed are {_MISSED[0]} m and {_MISSED[1]} rad",
+                "check that the end effector in Desk is the hand, and plan again",
+            )
+
     def tick(self, robot: Any, state: Any, dt: float) -> bool:
-        """Send the next joints, or wait for the hand; return True when done and settled."""
-        q, T_base_ee = np.asarray(state.q), state.O_T_EE.matrix
-        self._note_error(self._target, T_base_ee[:3, 3])
+        """Send the next joints, or wait for the hand; return True when done and settled.
+
+        Raises:
+            TrackingError: the elbow is kept from its path.
+            GripperEmptyError, GripperBlockedError: the hand ended elsewhere than it was told.
+        """
+        s, q, reached = self._settings, np.asarray(state.q), state.O_T_EE.matrix[:3, 3]
+        self._note_error(self._target, reached)
         self._clock.advance(dt, self._switches[0][0] if self._switches else self._duration)
         now = self._clock.now
         self._target = self._position(now) + fading(now) * self._offset
         wanted = self._joints(now) + fading(now) * self._joint_offset
-        T_base_wanted = robot.model.pose(
-            franky.Frame.EndEffector, wanted, state.F_T_EE, state.EE_T_K
-        ).matrix
-        share = self._bounded_share(T_base_wanted, T_base_ee)
-        self._tracker.set_target(q + share * (wanted - q), self._velocity(now) * self._clock.rate)
+        error, share = bounded_error(
+            wanted - q,
+            robot.model.zero_jacobian(franky.Frame.EndEffector, state),
+            s.translational_error_clip,
+            s.rotational_error_clip,
+            s.elbow_error_clip,
+        )
+        self._tracker.set_target(q + error, self._velocity(now) * self._clock.rate * share)
+        off = float(np.abs(wanted - q).max())
+        if off > s.joint_error_limit:
+            raise TrackingError(
+                f"a joint is {off:.2f} rad from its path, allowed are {s.joint_error_limit} rad",
+                "check what holds the arm",
+            )
         if self._switches and now >= self._switches[0][0]:
             self._move_gripper(state.time.to_sec())
             return False
-        return self._settled(dt, bool(np.linalg.norm(T_base_ee[:3, 3] - self._end) < _NEAR))
-
-    def _bounded_share(self, T_base_wanted: Array, T_base_ee: Array) -> float:
-        """Return the share of the way to the wanted pose that pulls no harder than allowed."""
-        s = self._settings
-        away = float(np.linalg.norm(T_base_wanted[:3, 3] - T_base_ee[:3, 3]))
-        turn = float(rotation_angle(T_base_wanted, T_base_ee))
-        return min(
-            1.0,
-            s.translational_error_clip / max(away, 1e-9),
-            s.rotational_error_clip / max(turn, 1e-9),
-        )
+        away = float(np.linalg.norm(reached - self._poses[-1, :3, 3]))
+        joints_near = bool(np.abs(q - self._last).max() < _NEAR[1])
+        return self._settled(dt, away < _NEAR[0] and joints_near)
 
     def end(self) -> None:
         """Stop the hand if it still moves."""
@@ -201,3 +230,9 @@ class EePathFollower(PathFollower):
             raise GripperBlockedError(
                 f"{said}: something blocks them", "check the fingers and what is between them"
             )
+
+
+def _tool(robot: Any, state: Any, q: Array) -> Array:
+    """Return the (4, 4) pose of the robot's tool in the base frame for (7,) joints [rad]."""
+    pose = robot.model.pose(franky.Frame.EndEffector, q, state.F_T_EE, state.EE_T_K)
+    return np.asarray(pose.matrix)

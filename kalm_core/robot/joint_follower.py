@@ -51,10 +51,9 @@ class JointPathFollower(PathFollower):
         Raises:
             RobotError: the path starts elsewhere or leaves the joint limits.
         """
-        check_limits(path.positions)
-        check_start(
-            path.positions[0], q, settings.start_joint_tolerance if tolerance is None else tolerance
-        )
+        check_limits(path.positions, "joint path")
+        allowed = settings.start_joint_tolerance if tolerance is None else tolerance
+        check_start(path.positions[0], q, allowed, "joint path")
         highest = np.minimum(JOINT_VELOCITY, settings.joint_velocity)
         stamps = stretched_stamps(
             path.stamps, speed_scale, shortest_joint_steps(path.positions, highest)
@@ -108,24 +107,24 @@ def friction_compensation(settings: RobotSettings) -> Any:
     )
 
 
-def check_limits(positions: Array) -> None:
-    """Raise `RobotError` if one of (N, 7) positions [rad] is outside the FR3's joint limits."""
+def check_limits(positions: Array, path: str) -> None:
+    """Raise `RobotError` if one of (N, 7) positions [rad] of a path is outside the FR3's limits."""
     outside = (positions < JOINT_LOWER) | (positions > JOINT_UPPER)
     if outside.any():
         pose, joint = (int(i) for i in np.argwhere(outside)[0])
         raise RobotError(
-            f"position {pose} of the joint path puts joint {joint + 1} at "
+            f"position {pose} of the {path} puts joint {joint + 1} at "
             f"{positions[pose, joint]:.3f} rad, its limits are {JOINT_LOWER[joint]} and "
             f"{JOINT_UPPER[joint]} rad"
         )
 
 
-def check_start(first: Array, q: Array, allowed: float) -> None:
+def check_start(first: Array, q: Array, allowed: float, path: str) -> None:
     """Raise `RobotError` if a path's (7,) first joints are farther than allowed [rad] from q."""
     away = np.abs(first - q)
     if away.max() > allowed:
         raise RobotError(
-            f"the joint path starts {away.max():.3f} rad from the arm at joint "
+            f"the {path} starts {away.max():.3f} rad from the arm at joint "
             f"{int(away.argmax()) + 1}, allowed are {allowed} rad",
             "plan again from where the arm is now",
         )

@@ -9,6 +9,8 @@ from pydantic import Field
 from kalm_core.settings import Settings
 
 _Stiffness = Annotated[float, Field(ge=1.0, le=3000.0)]
+_Soft = Annotated[float, Field(ge=0.0, le=100.0)]
+_SevenSoft = tuple[_Soft, _Soft, _Soft, _Soft, _Soft, _Soft, _Soft]
 _Torque = Annotated[float, Field(ge=0.0, le=5.0)]
 _SevenStiffness = tuple[
     _Stiffness, _Stiffness, _Stiffness, _Stiffness, _Stiffness, _Stiffness, _Stiffness
@@ -93,16 +95,16 @@ class RobotSettings(Settings):
     rotational_stiffness: float = Field(
         50.0, ge=5.0, le=200.0, description="rotational stiffness of end-effector paths [Nm/rad]"
     )
-    elbow_stiffness: _SevenStiffness = Field(
+    elbow_stiffness: _SevenSoft = Field(
         (30.0, 30.0, 30.0, 30.0, 15.0, 10.0, 5.0),
-        description="stiffness of end-effector paths in joints 1 to 7, beside that of the tool; "
-        "keeps the elbow where it was planned [Nm/rad]",
+        description="stiffness of end-effector paths in joints 1 to 7, up to 100; keeps the elbow "
+        "where it was planned, and adds to that of the tool [Nm/rad]",
     )
     translational_error_clip: float = Field(
         0.04,
         ge=0.005,
         le=0.2,
-        description="error of the tool beyond which the pull no longer grows [m]",
+        description="shift of the tool beyond which the pull no longer grows [m]",
     )
     rotational_error_clip: float = Field(
         0.3,
@@ -110,9 +112,21 @@ class RobotSettings(Settings):
         le=1.0,
         description="turn of the tool beyond which the pull no longer grows [rad]",
     )
+    elbow_error_clip: float = Field(
+        0.3,
+        ge=0.02,
+        le=1.0,
+        description="joint error beside the tool's own beyond which the pull no longer grows [rad]",
+    )
+    joint_error_limit: float = Field(
+        0.6,
+        ge=0.05,
+        le=2.0,
+        description="a joint farther than this from its end-effector path stops the arm [rad]",
+    )
 
     joint_velocity: float = Field(
-        1.0, ge=0.05, le=2.0, description="fastest joint of a joint path [rad/s]"
+        1.0, ge=0.05, le=2.0, description="fastest joint of any path [rad/s]"
     )
     joint_acceleration: float = Field(
         2.5, ge=0.2, le=5.0, description="highest acceleration of a joint path [rad/s^2]"
@@ -128,14 +142,17 @@ class RobotSettings(Settings):
     )
 
     start_joint_tolerance: float = Field(
-        0.05, ge=0.001, le=0.5, description="a joint path must start this near the arm [rad]"
+        0.05,
+        ge=0.001,
+        le=0.5,
+        description="a path must start this near the arm, in its joints [rad]",
     )
     retreat_joint_tolerance: float = Field(
         0.12,
         ge=0.001,
         le=0.5,
         description="the way back after a compliant motion may start this far from the arm: "
-        "friction keeps the elbow from its posture, a load the tool from its pose [rad]",
+        "friction or a load keeps it from where it was planned to be [rad]",
     )
     start_position_tolerance: float = Field(
         0.02, ge=0.001, le=0.1, description="an end-effector path must start this near [m]"

@@ -162,21 +162,24 @@ def test_an_end_effector_path_ends_where_it_says(arm):
 
 
 def test_the_elbow_goes_where_it_was_planned_while_the_tool_stays(arm):
-    robot, q = RobotModel.load(), arm.state().q
+    robot, q = RobotModel.load(), np.array([0.2, 0.5, -0.3, -1.9, 0.3, 2.2, 0.8])
+    arm.follow_joint_path(joint_line(arm.state().q, q))
+    q = arm.state().q
     held, joints = robot.forward(q), [q]
     for _ in range(47):
         free = np.linalg.svd(robot.jacobian(joints[-1]))[2][-1]
         ahead = joints[-1] + 0.015 * free * np.sign(free[0])
         joints.append(robot.inverse(held, ahead, seeds=1))
     planned = np.stack(joints)
-    assert np.abs(planned[-1] - q).max() > 0.3
+    elbow = robot.joint_poses(planned[[0, -1]])[:, 3, :3, 3]
+    assert np.linalg.norm(elbow[1] - elbow[0]) > 0.05
     still = EndEffectorTrajectory(
         np.repeat(held[None], 48, axis=0),
         np.full(48, arm.state().gripper_width),
         np.linspace(0.0, 3.0, 48),
     )
-    assert arm.follow_ee_path(still, planned) < 0.01
-    assert np.abs(arm.state().q - planned[-1]).max() < 0.02
+    assert arm.follow_ee_path(still, planned) < 0.05  # about 3 mm on an idle machine
+    assert np.abs(arm.state().q - planned[-1]).max() < 0.05
 
 
 @pytest.mark.parametrize("part", ["joint", "tool"])
@@ -233,8 +236,11 @@ def test_a_path_that_starts_elsewhere_or_leaves_the_limits_moves_nothing(arm):
         arm.follow_ee_path(
             EndEffectorTrajectory(shifted, trajectory.gripper, trajectory.stamps), joints
         )
-    with pytest.raises(RobotError, match=r"joint path starts 0.100 rad from the arm at joint 3"):
+    with pytest.raises(RobotError, match=r"starts 0.100 rad from the arm at joint 3"):
         arm.follow_ee_path(trajectory, joints + 0.1 * np.eye(7)[2])
+    bent = joints + np.linspace(0.0, 0.1, 48)[:, None] * np.eye(7)[1]
+    with pytest.raises(RobotError, match=r"the joints of pose \d+ put the tool 0.01"):
+        arm.follow_ee_path(trajectory, bent)
     with pytest.raises(GoalError, match=r"shape \(47, 7\), expected finite \(48, 7\)"):
         arm.follow_ee_path(trajectory, joints[:-1])
     too_far = before.copy()
