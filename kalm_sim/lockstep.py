@@ -11,6 +11,7 @@ import select
 import time
 
 from franky_sim.franka_robot_server import FrankaRobotServer
+from franky_sim.franka_server import FrankaServer
 
 LONGEST_WAIT = 0.02
 """After which the arm goes on with the last command, as it has to for a client that died [s]."""
@@ -28,7 +29,8 @@ def take_command(server: FrankaRobotServer) -> None:
         socket, left = server._FrankaServer__udp_socket, end - time.perf_counter()
         if socket is None or left <= 0.0 or not select.select([socket], [], [], left)[0]:
             return
-        server.process_commands()
+        # without the gripper's, whose time goes by with every call
+        FrankaServer.process_commands(server)
 
 
 def _answered(server: FrankaRobotServer) -> bool:

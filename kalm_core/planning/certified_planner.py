@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from kalm_core.errors import GoalError, NoFeasibleTrajectoryError
+from kalm_core.errors import GoalError, NoFeasibleTrajectoryError, RobotError
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.planning.certificate import Certificate
 from kalm_core.planning.certifier import Certifier
@@ -121,7 +121,7 @@ class CertifiedPlanner:
         frame: RgbdFrame | None = None,
     ) -> JointPath:
         """See `MotionPlanner.path_to`."""
-        joints, q_goal = _seven(joints), _seven(q_goal)
+        joints, q_goal, gripper = _seven(joints), _seven(q_goal), _known(gripper)
         obstacles = no_obstacles() if frame is None else self.see(frame, joints, gripper)
         self.surroundings.set_obstacles(obstacles)
         self._free.see(obstacles)
@@ -142,7 +142,7 @@ class CertifiedPlanner:
         progress = progress or Progress()
         if not trajectories:
             raise GoalError("there is no trajectory to plan for")
-        joints = _seven(joints)
+        joints, gripper = _seven(joints), _known(gripper)
         progress.step("planning", 0.0, "looking for obstacles")
         self.prepare(self.see(frame, joints, gripper), keypoints)
         self.surroundings.set_gripper(gripper)
@@ -306,3 +306,11 @@ def _seven(q: Array) -> Array:
     if joints.shape != (7,) or not np.isfinite(joints).all():
         raise GoalError(f"the arm's joints are {joints!r}, expected 7 finite numbers")
     return joints
+
+
+def _known(gripper: float) -> float:
+    if not np.isfinite(gripper):
+        raise RobotError(
+            "the opening of the hand is not known", "check the hand in Desk, then call recover"
+        )
+    return gripper

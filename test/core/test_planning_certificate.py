@@ -12,6 +12,7 @@ from planning_scenes import READY
 from test_planning_planner import SETTINGS, keypoints, opening, seen
 
 from kalm_core import fr3_limits
+from kalm_core.errors import RobotError
 from kalm_core.planning.certificate import Certificate
 from kalm_core.planning.certified_planner import CertifiedPlanner
 from kalm_core.planning.contacts import FINGERS
@@ -215,6 +216,13 @@ def test_what_the_policy_gives_last_is_for_where_nothing_else_can_be_done(
     plan = planner.plan([far, far, unusual], keypoints(), frame, view, 0.08)
     assert plan.chosen == 2
     assert set(plan.rejected) == {0, 1}
+
+
+def test_a_hand_of_unknown_opening_is_not_planned_with(
+    planner: CertifiedPlanner, view: np.ndarray
+) -> None:
+    with pytest.raises(RobotError, match="opening of the hand is not known"):
+        planner.plan([opening()], keypoints(), seen(planner, view), view, float("nan"))
 
 
 @pytest.mark.parametrize(

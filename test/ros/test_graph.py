@@ -28,6 +28,7 @@ from kalm_core.learning import LearningSettings, learn_from_demonstrations
 from kalm_core.planning.robot_model import RobotModel, RobotModelSettings
 from kalm_core.policy.settings import PolicySettings
 from kalm_core.robot.joint_line import joint_line
+from kalm_core.trajectory import EndEffectorTrajectory, JointPath
 from kalm_interfaces.action import ExecuteSkill, ExecuteTrajectory, RecordDemonstration
 from kalm_interfaces.srv import ListSkills
 from kalm_ros import conversions as c
@@ -206,6 +207,30 @@ def test_the_stop_service_stops_the_arm_and_the_next_motion_works(world):
     assert np.abs(world.joints() - target).max() > 0.05
     assert world.client.call_service("robot/recover", Trigger, Trigger.Request()).success
     assert world.end(world.move(world.view))[1] is Outcome.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("joints", "problem"), [(None, "without its joints"), (47, "48 poses and 47 postures")]
+)
+def test_a_tool_path_without_its_joints_moves_nothing(world, joints, problem):
+    world.look()
+    before = world.joints()
+    T_base_ee = np.repeat(RobotModel.load().forward(before)[None], 48, axis=0)
+    still = EndEffectorTrajectory(T_base_ee, np.full(48, 0.05), np.linspace(0.0, 2.0, 48))
+    away = joint_line(before, before + 0.2, 0.8)
+    header = c.header_to_ros(0, c.BASE_FRAME)
+    goal = ExecuteTrajectory.Goal(
+        joint_path=c.joint_path_to_ros(away, header),
+        ee_path=c.trajectory_to_ros(still, 0),
+        speed_scale=1.0,
+    )
+    if joints is not None:
+        path = JointPath(np.repeat(before[None], joints, axis=0), still.stamps[:joints])
+        goal.ee_joints = c.joint_path_to_ros(path, header)
+    handle = world.client.send_goal("robot/execute_trajectory", ExecuteTrajectory, goal)
+    _, outcome, result = world.end(handle)
+    assert outcome is Outcome.BAD_GOAL and problem in result.outcome.message
+    assert np.abs(world.joints() - before).max() < 2e-3
 
 
 @pytest.mark.parametrize("phase", ["detect", "predict", "plan", "execute"])

@@ -92,3 +92,10 @@ def test_half_a_motion_is_refused() -> None:
     whole.execution_joints.points.clear()
     with pytest.raises(GoalError, match="without its joints"):
         motion_from_ros(whole)
+
+
+def test_joints_of_other_times_than_the_execution_are_refused() -> None:
+    message = motion_to_ros(motion(), PASSED, STAMP)
+    message.execution_joints.points[-1].time_from_start.sec += 1
+    with pytest.raises(GoalError, match=r"up to 1.000 s apart"):
+        motion_from_ros(message)
