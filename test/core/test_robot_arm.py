@@ -19,6 +19,7 @@ from kalm_core.errors import (
     GoalError,
     GripperEmptyError,
     RobotError,
+    TrackingError,
 )
 from kalm_core.planning.robot_model import RobotModel
 from kalm_core.progress import Progress
@@ -180,6 +181,16 @@ def test_the_elbow_goes_where_it_was_planned_while_the_tool_stays(arm):
     )
     assert arm.follow_ee_path(still, planned) < 0.05  # about 3 mm on an idle machine
     assert np.abs(arm.state().q - planned[-1]).max() < 0.05
+
+
+def test_a_joint_that_is_kept_from_its_path_stops_the_arm(arm, monkeypatch):
+    # nothing holds it here: the limit is below the lag of any arm
+    strict = arm.settings.model_copy(update={"joint_error_limit": 5e-4})
+    monkeypatch.setattr(arm, "settings", strict)
+    trajectory = reach(arm, arm.state().gripper_width)
+    with pytest.raises(TrackingError, match=r"a joint is 0.00 rad from its path"):
+        arm.follow_ee_path(trajectory, joints_along(arm, trajectory))
+    assert time_until_still(arm, arm.state().time) < 0.3
 
 
 @pytest.mark.parametrize("part", ["joint", "tool"])
