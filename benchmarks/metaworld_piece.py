@@ -55,6 +55,8 @@ SETTINGS = {
     "demos2": Setting(demonstrations=2),
     "demos3": Setting(demonstrations=3),
     "demos5": Setting(demonstrations=5),
+    "demos30": Setting(demonstrations=30),
+    "demos100": Setting(demonstrations=100),
 }
 
 

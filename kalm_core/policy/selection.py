@@ -33,6 +33,7 @@ _LEVER = 0.1  # how much error a rotation counts for: that of a point 0.1 m off 
 _SMOOTH = 0.0005  # a demonstration that bends less than this per pose counts as this rough [m]
 _ROUGHEST = 1.5  # a candidate that bends this much more than the demonstrations is not taken
 _MOST_LEFT_OUT = 20  # demonstrations; of more, as many are, evenly spread
+_REPEATED = 2  # so few demonstrations are repeated
 _LEAST_SAY = 0.25  # what a stray counts for here: a minority may be right about its own objects
 _ADVANTAGE = {"linear": 1.0, "mean": 0.8, "rigid": 0.5, "diffusion": 0.85}
 """A candidate takes over when its error is below this share of the best before it. That the hand
@@ -97,9 +98,10 @@ def learn_policy(
 ) -> LearnedPolicy:
     """Make all candidates, compare them, and return the best.
 
-    With one demonstration there is nothing to compare. From two on, the linear map, the mean and
-    the most similar demonstration are compared; the diffusion model too, where every group that is
-    left out leaves it two or more.
+    One demonstration or two are repeated: of one nothing can be left out, of two that leaves one,
+    from which all candidates predict the same, and a mean of two is what neither did. From three
+    on, the linear map, the mean and the most similar demonstration are compared; the diffusion
+    model too, where every group that is left out leaves it two or more.
 
     Args:
         examples: demonstrations of one skill, one or more.
@@ -118,7 +120,7 @@ def learn_policy(
     if not examples:
         raise GoalError("a policy needs at least one demonstration")
     start = time.perf_counter()
-    folds = min(settings.folds, len(examples)) if len(examples) > 1 else 0
+    folds = min(settings.folds, len(examples))
     if folds == 1:
         folds = 2
     comparison = _compare(examples, folds, settings, seed, progress)
@@ -156,11 +158,12 @@ def _compare(
     progress: Progress,
 ) -> Comparison:
     """Leave out each group in turn and choose."""
-    if folds == 0:
-        trains = len(examples) >= MIN_EXAMPLES
-        chosen = "diffusion" if trains else "linear"
-        why = "nothing was compared" if trains else "of one demonstration nothing can be compared"
-        return Comparison(chosen, {}, np.nan, {}, {}, why)
+    if settings.folds == 0 and len(examples) >= MIN_EXAMPLES:
+        return Comparison("diffusion", {}, np.nan, {}, {}, "nothing was compared")
+    if len(examples) <= _REPEATED:
+        count = ("one demonstration", "two demonstrations")[len(examples) - 1]
+        why = f"of {count} nothing can be compared: the most similar is repeated"
+        return Comparison("rigid", {}, np.nan, {}, {}, why)
     found = _left_out(examples, seed)
     scores = {name: held.score for name, held in found.items()}
     roughest = max(_SMOOTH, *(roughness(e.trajectory) for e in examples))

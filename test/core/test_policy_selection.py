@@ -33,13 +33,19 @@ def made(name, examples):
     return SIMPLE[name](examples, Arrangement.from_demonstrations([e.keypoints for e in examples]))
 
 
-def test_one_demonstration_is_a_skill():
-    example = make_examples(0, 1)[0]
-    learned = learn_policy([example], TINY)
+@pytest.mark.parametrize(("count", "words"), [(1, "one demonstration"), (2, "two demonstrations")])
+def test_one_demonstration_or_two_are_repeated(count, words):
+    examples = make_examples(0, count)
+    learned = learn_policy(examples, TINY)
     assert learned.training is None
-    assert "of one demonstration nothing can be compared" in learned.comparison.reason
-    sample = learned.policy.sample(example.keypoints, 1, 0)[0]
-    assert np.allclose(sample.T_base_ee, example.trajectory.T_base_ee, atol=1e-6)
+    assert f"of {words} nothing can be compared" in learned.comparison.reason
+    for example in examples:
+        samples = learned.policy.sample(example.keypoints, 5, 0)
+        assert len(samples) == count
+        assert np.allclose(samples[0].T_base_ee, example.trajectory.T_base_ee, atol=1e-6)
+
+
+def test_no_demonstration_is_no_skill():
     with pytest.raises(GoalError, match="at least one demonstration"):
         learn_policy([], TINY)
 
