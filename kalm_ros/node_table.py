@@ -187,22 +187,3 @@ def entry_of(name: str, entries: Sequence[NodeEntry] = NODES) -> NodeEntry:
             return entry
     known = ", ".join(entry.name for entry in entries)
     raise ConfigError(f"there is no node {name!r}", f"the nodes are: {known}")
-
-
-def config_folder() -> Path:
-    """Return the folder of the parameter files: the checkout's, or the installed package's.
-
-    Raises:
-        ConfigError: neither is there.
-    """
-    checkout = Path(__file__).resolve().parent.parent
-    if (checkout / "package.xml").is_file():
-        return checkout / "config"
-    from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-
-    try:
-        return Path(get_package_share_directory("kalm_ros")) / "config"
-    except PackageNotFoundError as error:
-        raise ConfigError(
-            "the parameter files of kalm_ros are not found", "source install/setup.bash"
-        ) from error

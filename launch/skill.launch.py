@@ -11,8 +11,8 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, RegisterEventH
 from launch.event_handlers import OnProcessIO
 from launch_ros.actions import Node
 
+from kalm_core.commands.parameter_file import config_folder
 from kalm_ros.node_table import (
-    config_folder,
     parameter_files,
     parameters_from_arguments,
     select_nodes,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kalm_core.bags import read_demonstration
-from kalm_core.commands.parameter_file import read_parameters
+from kalm_core.commands.parameter_file import suite_parameters
 from kalm_core.commands.terminal import output
 from kalm_core.errors import GoalError
 from kalm_core.hand_eye import HandEyeSettings
@@ -20,7 +20,7 @@ def detect(
     bag: Annotated[Path, typer.Argument(help="a demonstration")],
     picture: Annotated[Path, typer.Option(help="PNG to write")] = Path("keypoints.png"),
     config: Annotated[
-        list[Path], typer.Option(help="parameter file of keypoint_node; may be given again")
+        list[Path], typer.Option(help="read after config/hand_eye.yaml; may be given again")
     ] = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Find a skill's keypoints in the first image of a bag and draw them into a picture."""
@@ -33,7 +33,7 @@ def detect(
 
     if picture.suffix.lower() != ".png" or not picture.parent.is_dir():
         raise GoalError(f"{picture} cannot be written", "give a name that ends in .png")
-    values = read_parameters(config, "keypoint_node")
+    values = suite_parameters(("hand_eye.yaml",), config, "keypoint_node")
     hand_eye = parse_settings(HandEyeSettings, values.get("hand_eye", {}), "hand_eye")
     learned = load_skill(skill)
     as_learned = learned.perception.get("correspondence", {})

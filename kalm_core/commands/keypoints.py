@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from kalm_core.commands.parameter_file import read_parameters
+from kalm_core.commands.parameter_file import suite_parameters
 from kalm_core.commands.terminal import output, progress_bars
 from kalm_core.errors import GoalError
 from kalm_core.hand_eye import HandEyeSettings
@@ -62,14 +62,12 @@ def edit(
     bag: Annotated[
         list[Path], typer.Option(help="where a demonstration is now; may be given again")
     ] = [],  # noqa: B006
-    config: Annotated[
-        list[Path], typer.Option(help="parameter file of learner_node, for its hand_eye")
-    ] = [],  # noqa: B006
+    config: Annotated[list[Path], typer.Option(help="read after config/hand_eye.yaml")] = [],  # noqa: B006
 ) -> None:
     """Drop or add keypoints, verify them in the demonstrations, and train the skill again."""
     from kalm_core.editing import Edit, edit_skill
 
-    values = read_parameters(config, "learner_node")
+    values = suite_parameters(("hand_eye.yaml",), config, "learner_node")
     hand_eye = parse_settings(HandEyeSettings, values.get("hand_eye", {}), "hand_eye")
     wanted = Edit(tuple(drop), tuple(_pixel(text) for text in add), force)
     with progress_bars() as progress:

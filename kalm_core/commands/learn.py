@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kalm_core.bags.folder import expand_bags
-from kalm_core.commands.parameter_file import read_parameters
+from kalm_core.commands.parameter_file import suite_parameters
 from kalm_core.commands.terminal import output, progress_bars
 from kalm_core.errors import ConfigError
 from kalm_core.hand_eye import HandEyeSettings
@@ -24,7 +24,7 @@ def learn(
     task: Annotated[str, typer.Option(help="one sentence, as one would tell a person")],
     skills: Annotated[Path, typer.Option(help="folder of the skills")] = Path("skills"),
     config: Annotated[
-        list[Path], typer.Option(help="parameter file of learner_node; may be given again")
+        list[Path], typer.Option(help="read after those in config/; may be given again")
     ] = [],  # noqa: B006 - typer copies it
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace a skill of that name")
@@ -33,7 +33,7 @@ def learn(
     """Learn a skill from recorded demonstrations. Ctrl-C stops cleanly."""
     from kalm_core.learning import LearningSettings, learn_skill
 
-    values = read_parameters(config, "learner_node")
+    values = suite_parameters(("hand_eye.yaml", "learner_node.yaml"), config, "learner_node")
     unknown = set(values) - {"learning", "hand_eye", "skills"}
     if unknown:
         raise ConfigError(

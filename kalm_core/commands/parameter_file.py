@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from kalm_core.errors import ConfigError
+
+
+def config_folder() -> Path:
+    """Return the folder of the suite's own parameter files: the checkout's, or the installed one.
+
+    Raises:
+        ConfigError: neither is there.
+    """
+    checkout = Path(__file__).resolve().parent.parent.parent
+    if (checkout / "package.xml").is_file():
+        return checkout / "config"
+    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
+        installed = Path(prefix) / "share" / "kalm_ros" / "config"
+        if prefix and installed.is_dir():
+            return installed
+    raise ConfigError("the parameter files of kalm_ros are not found", "source install/setup.bash")
+
+
+def suite_parameters(names: Sequence[str], own: Iterable[Path], node: str) -> dict[str, Any]:
+    """Return the parameters of `node` in files of `config/` and, read after them, the user's own.
+
+    Args:
+        names: of files in `config_folder()`.
+        own: files that the user names.
+        node: the node's name.
+
+    Raises:
+        ConfigError: as `read_parameters` and `config_folder`.
+    """
+    folder = config_folder()
+    return read_parameters((*(folder / name for name in names), *own), node)
 
 
 def read_parameters(files: Iterable[Path], node: str) -> dict[str, Any]:
