@@ -70,7 +70,7 @@ def verify(folder: Path, files: Mapping[str, str], remedy: str) -> None:
         remedy: end of every error text.
 
     Raises:
-        BundleError: a path leaves the folder, or a file is missing or altered.
+        BundleError: a path leaves the folder, or a file is missing, unreadable or altered.
     """
     for name, checksum in files.items():
         path = folder / name
@@ -79,7 +79,11 @@ def verify(folder: Path, files: Mapping[str, str], remedy: str) -> None:
             raise BundleError(f"{folder}: the listed file {name!r} lies outside of it", remedy)
         if not path.is_file():
             raise BundleError(f"{path} is missing", remedy)
-        if _sha256(path) != checksum:
+        try:
+            found = _sha256(path)
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read: {error.strerror}", remedy) from error
+        if found != checksum:
             raise BundleError(f"{path} was altered: its SHA-256 is not the listed one", remedy)
 
 

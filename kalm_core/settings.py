@@ -19,7 +19,9 @@ S = TypeVar("S", bound="Settings")
 class Settings(BaseModel):
     """Base of all settings: immutable, and an unknown name is an error, not a silent default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
 
 def parse_settings(cls: type[S], values: dict[str, Any], source: str) -> S:

@@ -245,14 +245,16 @@ def joint_state_to_ros(q: Array, dq: Array, gripper: float, header: Header) -> J
 def joint_state_from_ros(message: JointState) -> tuple[Array, float]:
     """Return the (7,) arm positions [rad] and the gripper's opening [m], in any order of names.
 
+    The opening is NaN where the fingers are absent: the hand does not answer.
+
     Raises:
-        GoalError: a joint of the arm or a finger is absent.
+        GoalError: a joint of the arm is absent.
     """
     position = dict(zip(message.name, message.position, strict=False))
-    absent = [name for name in (*ARM_JOINTS, *FINGER_JOINTS) if name not in position]
+    absent = [name for name in ARM_JOINTS if name not in position]
     if absent:
-        raise GoalError(f"joint state lacks {', '.join(absent)}")
-    opening = position[FINGER_JOINTS[0]] + position[FINGER_JOINTS[1]]
+        raise GoalError(f"joint state lacks {', '.join(absent)}", "look at robot_node")
+    opening = sum(position.get(name, math.nan) for name in FINGER_JOINTS)
     return np.array([position[name] for name in ARM_JOINTS], dtype=np.float64), float(opening)
 
 

@@ -20,13 +20,14 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 
 from kalm_core.bags import topics
-from kalm_core.errors import CancelledError, NoImageError
+from kalm_core.errors import CancelledError, GoalError, NoImageError
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.progress import Progress
 from kalm_core.rgbd import RgbdFrame
 from kalm_core.se3 import Array, interpolate_poses, rotation_angle
 from kalm_core.settings import Settings
 from kalm_ros.conversions import (
+    BASE_FRAME,
     NANOSECONDS,
     color_from_ros,
     depth_from_ros,
@@ -118,7 +119,12 @@ class FrameBuffer:
     def _listen(self, kind: Any, topic: str, kept: deque[Any], qos: QoSProfile) -> None:
         def keep(message: Any) -> None:
             stamp = stamp_from_ros(message.header.stamp)
-            value = pose_from_ros(message.pose) if kind is PoseStamped else message
+            try:
+                value = _tool_pose(message) if kind is PoseStamped else message
+            except GoalError as error:  # of one message, which must not end the node
+                said = f"{topic}: {error}"
+                self._node.get_logger().warning(said, throttle_duration_sec=5.0)
+                return
             with self._arrived:
                 if kept and stamp < kept[-1][0] - NANOSECONDS:
                     kept.clear()  # the clock was set back
@@ -189,8 +195,10 @@ class FrameBuffer:
         window = s.still_window * NANOSECONDS
         stamps = np.array([item[0] for item in self._poses], dtype=np.int64)
         after = int(np.searchsorted(stamps, stamp))
-        if after == 0 or after == len(stamps) or stamps[-1] < stamp + window:
+        if after == 0 or after == len(stamps):
             return None  # not known yet, or not known any more
+        if stamps[0] > stamp - window or stamps[-1] < stamp + window:
+            return None
         if stamps[after] - stamps[after - 1] > s.pose_gap * NANOSECONDS:
             return None
         around = stamps >= stamp - window
@@ -237,3 +245,15 @@ class FrameBuffer:
         return NoImageError(
             f"the arm was not still {waited}, or its poses are missing", "let it come to rest"
         )
+
+
+def _tool_pose(message: PoseStamped) -> Array:
+    """Return the (4, 4) T_base_ee of a message.
+
+    Raises:
+        GoalError: it is in another frame, or no pose.
+    """
+    frame = message.header.frame_id
+    if frame != BASE_FRAME:
+        raise GoalError(f"the tool's pose is in {frame!r}, expected {BASE_FRAME}")
+    return pose_from_ros(message.pose)

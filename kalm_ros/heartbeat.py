@@ -33,12 +33,17 @@ class Heartbeat:
         self._publisher = node.create_publisher(String, TOPIC, STATES)
 
     @contextmanager
-    def beating(self) -> Iterator[str]:
-        """Speak while the context lasts; gives the word that is said."""
+    def beating(self, wanted: Callable[[], bool] = lambda: True) -> Iterator[str]:
+        """Speak while the context lasts; gives the word that is said.
+
+        Args:
+            wanted: silent as soon as it is false, so that a cancel which gets lost stops the arm.
+        """
         word = uuid.uuid4().hex
 
         def speak() -> None:
-            self._publisher.publish(String(data=word))
+            if wanted():
+                self._publisher.publish(String(data=word))
 
         periodic = Periodic(self._node, RATE, speak)
         try:

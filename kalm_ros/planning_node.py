@@ -118,8 +118,12 @@ class PlanningNode(Node):
             )
         now = self.get_clock().now().nanoseconds
         age = (now - stamp_from_ros(message.header.stamp)) / NANOSECONDS
-        if age > self._settings.joints_age:
-            raise RobotError(f"the newest joint state is {age:.1f} s old", "check robot_node")
+        allowed = self._settings.joints_age
+        if not -allowed <= age <= allowed:
+            raise RobotError(
+                f"the newest joint state is {age:.1f} s old, allowed are {allowed} s",
+                "check robot_node, and that all computers have the same time",
+            )
         return joint_state_from_ros(message)
 
     def _look(self, progress: Progress) -> tuple[RgbdFrame, Array, float]:
@@ -144,9 +148,8 @@ class PlanningNode(Node):
         plan = _planned(
             lambda: self._planner.plan(trajectories, keypoints, frame, joints, gripper, counting)
         )
-        stamp = self.get_clock().now().nanoseconds
         result.chosen = plan.chosen
-        result.motion = motion_to_ros(plan.motion, plan.certificate, stamp)
+        result.motion = motion_to_ros(plan.motion, plan.certificate, frame.stamp)
         self._display.show(plan, frame, result.motion)
         return f"Trajectory {plan.chosen + 1} of {len(trajectories)} is {plan.certificate}."
 
@@ -166,7 +169,7 @@ class PlanningNode(Node):
                 self._planner, self._model, keypoints, frame, joints, gripper, progress
             )
         )
-        result.motion = view_motion_to_ros(path, self.get_clock().now().nanoseconds)
+        result.motion = view_motion_to_ros(path, frame.stamp)
         return "Another view can be taken."
 
 

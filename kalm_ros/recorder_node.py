@@ -51,7 +51,8 @@ class RecorderNode(Node):
         self._recording: Recording | None = None
         self._finish_asked = threading.Event()
         self._ended = threading.Condition()
-        self._last_end: tuple[bool, str] | None = None
+        self._ends = 0  # recordings that have ended
+        self._last_end = (False, "no recording has ended")
         self._server = GoalServer(
             self,
             RecordDemonstration,
@@ -78,7 +79,6 @@ class RecorderNode(Node):
         progress: Progress,
     ) -> str:
         self._finish_asked.clear()
-        self._last_end = None
         self._messages, self._seconds = 0, 0.0
         end = (False, "the recording ended with an error")
         try:
@@ -91,6 +91,7 @@ class RecorderNode(Node):
         finally:
             with self._ended:
                 self._last_end = end
+                self._ends += 1
                 self._ended.notify_all()
 
     def _record_bag(
@@ -182,12 +183,14 @@ class RecorderNode(Node):
         if not self._server.busy:
             response.success, response.message = False, "no recording runs"
             return response
+        before = self._ends
         self._finish_asked.set()
         end = time.monotonic() + FINISH_TIMEOUT
         with self._ended:
-            while self._last_end is None and time.monotonic() < end and self.context.ok():
+            while self._ends == before and time.monotonic() < end and self.context.ok():
                 self._ended.wait(0.1)
-            ended = self._last_end or (False, "the bag is still being closed")
+            still = (False, "the bag is still being closed")
+            ended = still if self._ends == before else self._last_end
         response.success, response.message = ended
         return response
 

@@ -40,8 +40,14 @@ class Recording:
         with self._lock:
             self._waiting = set(self._topics)
             self._problem: KalmError | None = None
-            self.lost: dict[str, int] = {}
+            self._lost: dict[str, int] = {}
             self.complete.clear()
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Messages that the middleware dropped since then, by topic."""
+        with self._lock:
+            return dict(self._lost)
 
     def _subscribe(self, topic: RecordedTopic) -> Subscription:
         name = topic.name.lstrip("/")  # relative: the namespace of the node is the camera's too
@@ -50,7 +56,8 @@ class Recording:
             self._take(topic.name, self._node.get_clock().now().nanoseconds, cdr)
 
         def count(event: Any) -> None:
-            self.lost[topic.name] = self.lost.get(topic.name, 0) + event.total_count_change
+            with self._lock:
+                self._lost[topic.name] = self._lost.get(topic.name, 0) + event.total_count_change
 
         return self._node.create_subscription(
             message_type(topic.type),

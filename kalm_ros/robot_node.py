@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 
 from kalm_core.bags import topics
 from kalm_core.errors import (
+    BusyError,
     CancelledError,
     ClientGoneError,
     GoalError,
@@ -68,7 +69,10 @@ class RobotNodeSettings(Settings):
         0.5, gt=0, le=1, description="speed of motions whose goal does not say one"
     )
     motion_age: float = Field(
-        30.0, gt=0, le=600, description="a certified motion older than this is refused [s]"
+        30.0,
+        gt=0,
+        le=600,
+        description="a motion is refused when the image that it was planned from is older [s]",
     )
     client_silence: float = Field(
         0.5,
@@ -96,7 +100,7 @@ class RobotNode(Node):
         self._pose = self.create_publisher(PoseStamped, topics.EE_POSE.lstrip("/"), STATES)
         self._stopped = threading.Event()
         self._heartbeats = HeartbeatWatch(self)
-        motion = threading.Lock()
+        self._motion = threading.Lock()
         GoalServer(
             self,
             ExecuteMotion,
@@ -105,7 +109,7 @@ class RobotNode(Node):
             lambda part, fraction, _: ExecuteMotion.Feedback(
                 part=part.rpartition("/")[0] or part, progress=fraction
             ),
-            running=motion,
+            running=self._motion,
         )
         GoalServer(
             self,
@@ -113,7 +117,7 @@ class RobotNode(Node):
             "robot/execute_trajectory",
             self._execute_trajectory,
             lambda part, fraction, _: ExecuteTrajectory.Feedback(part=part, progress=fraction),
-            running=motion,
+            running=self._motion,
         )
         GoalServer(
             self,
@@ -121,7 +125,7 @@ class RobotNode(Node):
             "robot/move_gripper",
             self._move_gripper,
             lambda *_: MoveGripper.Feedback(width=self._arm.state().gripper_width),
-            running=motion,
+            running=self._motion,
         )
         group = ReentrantCallbackGroup()
         self.create_service(Trigger, "robot/stop", self._stop, callback_group=group)
@@ -156,8 +160,8 @@ class RobotNode(Node):
         self, goal: ExecuteMotion.Goal, result: ExecuteMotion.Result, progress: Progress
     ) -> str:
         demand_same(goal.motion.digest, motion_digest(goal.motion))
-        planned = stamp_from_ros(goal.motion.header.stamp)
-        age = (self.get_clock().now().nanoseconds - planned) / NANOSECONDS
+        seen = stamp_from_ros(goal.motion.header.stamp)
+        age = (self.get_clock().now().nanoseconds - seen) / NANOSECONDS
         demand_fresh(age, self._settings.motion_age)
         approach, execution, joints, retreat = motion_from_ros(goal.motion)
         parts = {"approach": approach, "execution": joints, "retreat": retreat}
@@ -169,10 +173,23 @@ class RobotNode(Node):
         scale = self._speed_scale(goal.speed_scale)
         with self._of_client(goal.client, progress) as alive, self._stoppable(alive) as watched:
             positions = None if joints is None else joints.positions
-            result.tracking_error = do_motion(
-                self._arm, approach, execution, positions, retreat, scale, watched
-            )
-        return f"The arm did the whole motion within {result.tracking_error * 1000:.1f} mm."
+            try:
+                result.tracking_error = do_motion(
+                    self._arm, approach, execution, positions, retreat, scale, watched
+                )
+            finally:
+                late = self._tell_punctuality(result)
+        return f"The arm did the whole motion within {result.tracking_error * 1000:.1f} mm.{late}"
+
+    def _tell_punctuality(self, result: ExecuteMotion.Result) -> str:
+        """Put into the result whether targets came in time; return a sentence if they did not."""
+        counted = self._arm.punctuality
+        result.targets, result.late_targets = counted.targets, counted.late
+        result.longest_gap = counted.longest
+        if not counted.late:
+            return ""
+        self.get_logger().warning(str(counted))
+        return f" {counted}"
 
     @contextlib.contextmanager
     def _of_client(self, client: str, progress: Progress) -> Iterator[Progress]:
@@ -239,15 +256,20 @@ class RobotNode(Node):
 
     @contextlib.contextmanager
     def _stoppable(self, progress: Progress) -> Iterator[Progress]:
-        """Give a goal that ends at `robot/stop` too, also between its motions."""
-        self._stopped.clear()
+        """Give a goal that ends at `robot/stop` too; after one, nothing moves until a recover."""
+        if self._stopped.is_set():
+            raise MotionRefusedError(
+                "the arm was stopped by robot/stop", "look at the arm, then call robot/recover"
+            )
         try:
             yield Progress(
                 progress.report, lambda: progress.should_stop() or self._stopped.is_set()
             )
         except CancelledError:
             if self._stopped.is_set() and not progress.should_stop():
-                raise RobotError("the arm was stopped by request") from None
+                raise RobotError(
+                    "the arm was stopped by request", "look at the arm, then call robot/recover"
+                ) from None
             raise
 
     def _stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -258,14 +280,20 @@ class RobotNode(Node):
         return self._answer(self._recover_arm, "The arm is ready.", response)
 
     def _recover_arm(self) -> None:
-        """Clear the arm's errors; connect anew where the connection was lost."""
+        """Clear the arm's errors and a stop; connect anew where the connection was lost."""
+        if not self._motion.acquire(timeout=self._settings.robot.answer_timeout):
+            raise BusyError("a motion runs", "wait for its end or call robot/stop, then recover")
         try:
-            self._arm.state()
-        except RobotError:
-            with contextlib.suppress(RobotError):  # the arm at its other end is gone already
-                self._arm.close()
-            self._arm = FrankyArm(self._settings.robot)
-        self._arm.recover()
+            try:
+                self._arm.state()
+            except RobotError:
+                with contextlib.suppress(RobotError):  # the arm at its other end is gone already
+                    self._arm.close()
+                self._arm = FrankyArm(self._settings.robot)
+            self._arm.recover()
+            self._stopped.clear()
+        finally:
+            self._motion.release()
 
     @staticmethod
     def _answer(act: Callable[[], None], done: str, response: Trigger.Response) -> Trigger.Response:

@@ -48,4 +48,7 @@ class SkillCache:
 
 def _checksum(record: Path) -> str:
     """Return the checksum of a skill's record; empty when there is none."""
-    return hashlib.sha256(record.read_bytes()).hexdigest() if record.is_file() else ""
+    try:
+        return hashlib.sha256(record.read_bytes()).hexdigest()
+    except OSError:
+        return ""  # `load_skill` says what is wrong

@@ -69,12 +69,12 @@ class Phases:
         """Time a phase, also one that fails; gives the function to report its progress with."""
         start = time.monotonic()
         self._result.phases = [*self._result.phases, name]
-        self._progress.step(name, 0.0, text)
         try:
+            self._progress.step(name, 0.0, text)
             yield lambda fraction, said: self._progress.report(name, fraction, said or text)
         finally:
             self._result.seconds = [*self._result.seconds, time.monotonic() - start]
-        self._progress.step(name, 1.0, text)
+        self._progress.report(name, 1.0, text)  # what was done stays done: no more asking to stop
 
 
 class SkillNode(Node):
@@ -185,7 +185,7 @@ class SkillNode(Node):
         progress: Progress,
         say: Callable[[float, str], None],
     ) -> str:
-        with self._heartbeat.beating() as word:
+        with self._heartbeat.beating(lambda: not progress.should_stop()) as word:
             moved = self._move.call(
                 ExecuteMotion.Goal(motion=motion, speed_scale=speed, client=word),
                 progress,

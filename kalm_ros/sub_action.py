@@ -83,7 +83,7 @@ class SubAction:
         done = threading.Event()
         sending.add_done_callback(lambda _: done.set())
         if not done.wait(ACCEPT):
-            sending.add_done_callback(_cancel_late)
+            sending.add_done_callback(cancel_late)
             raise BackendUnavailableError(
                 f"{self._offered_by} did not answer a goal of {self._name} within {ACCEPT:.0f} s",
                 f"look at the output of {self._offered_by}",
@@ -96,6 +96,7 @@ class SubAction:
     def _wait_for_server(self, progress: Progress) -> None:
         end = time.monotonic() + self._patience
         while not self._client.server_is_ready():
+            self._settled = False
             if progress.should_stop():
                 raise CancelledError(f"waiting for {self._offered_by}")
             if time.monotonic() > end:
@@ -157,7 +158,7 @@ class _Answered:
         return self._event.wait(seconds)
 
 
-def _cancel_late(sending: Future) -> None:
+def cancel_late(sending: Future) -> None:
     """Cancel a goal that was accepted after its caller had given up."""
     handle = sending.result()
     if handle.accepted:

@@ -79,21 +79,29 @@ class BagWriter:
         # A lock on the folder tells a recording under way from one whose recorder died.
         self._guard = os.open(self.unfinished, os.O_RDONLY)
         fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._writer = Writer(
-            self.unfinished / self.folder.name, version=9, storage_plugin=StoragePlugin.MCAP
-        )
-        self._writer.set_custom_data("recorder", "kalm")
-        self._writer.open()
-        self._open = True
-        self._connections = {}
-        for topic in topics:
-            self._connections[topic.name] = self._writer.add_connection(
-                topic.name,
-                topic.type,
-                typestore=message_types(),
-                offered_qos_profiles=[_RELIABLE],
+        try:
+            self._writer = Writer(
+                self.unfinished / self.folder.name, version=9, storage_plugin=StoragePlugin.MCAP
             )
-            self.counts[topic.name] = 0
+            self._writer.set_custom_data("recorder", "kalm")
+            self._writer.open()
+            self._open = True
+            self._connections = {}
+            for topic in topics:
+                self._connections[topic.name] = self._writer.add_connection(
+                    topic.name,
+                    topic.type,
+                    typestore=message_types(),
+                    offered_qos_profiles=[_RELIABLE],
+                )
+                self.counts[topic.name] = 0
+        except OSError as error:
+            os.close(self._guard)
+            shutil.rmtree(self.unfinished, ignore_errors=True)
+            raise DemonstrationError(
+                f"cannot write to {self.unfinished}: {error.strerror}",
+                "free some space on the disk",
+            ) from error
 
     @property
     def messages(self) -> int:

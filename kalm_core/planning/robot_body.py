@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 from scipy.spatial.transform import Rotation
 
 from kalm_core.hand_eye import HandEyeSettings
@@ -28,13 +28,20 @@ class CameraBodySettings(Settings):
         (0.0, 0.0, -0.012), description="centre of the box in the optical frame [m]"
     )
 
+    @field_validator("size")
+    @classmethod
+    def _is_a_box_or_nothing(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(value) and not min(value) > 0.0:
+            raise ValueError("every side has to be above 0, or all three 0 for no camera")
+        return value
+
 
 def body_urdf(
     urdf: Path, tool_frame: str, camera: CameraBodySettings, hand_eye: HandEyeSettings
 ) -> str:
     """Return the URDF's text with the camera's box fixed to the tool frame."""
     root = ET.parse(urdf).getroot()
-    if min(camera.size) <= 0:
+    if not any(camera.size):
         return ET.tostring(root, encoding="unicode")
     T: Array = hand_eye.T_ee_cam
     link = ET.SubElement(root, "link", name=CAMERA_LINK)

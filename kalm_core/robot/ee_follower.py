@@ -19,10 +19,16 @@ from kalm_core.errors import (
     RobotError,
     TrackingError,
 )
+from kalm_core.planning.pace import feasible_stamps
 from kalm_core.robot.arm_state import ArmState
 from kalm_core.robot.client_limits import JOINT_LOWER, JOINT_UPPER, JOINT_VELOCITY
 from kalm_core.robot.compliance import bounded_error
-from kalm_core.robot.gripper_driver import GripperDeadline, GripperDriver
+from kalm_core.robot.gripper_driver import (
+    FRESH,
+    UNKNOWN_HAND,
+    GripperDeadline,
+    GripperDriver,
+)
 from kalm_core.robot.gripper_switches import GripperSwitch, gripper_switches
 from kalm_core.robot.joint_follower import check_limits, check_start, friction_compensation
 from kalm_core.robot.path_clock import (
@@ -31,7 +37,7 @@ from kalm_core.robot.path_clock import (
     shortest_pose_steps,
     stretched_stamps,
 )
-from kalm_core.robot.path_follower import PathFollower, fading
+from kalm_core.robot.path_follower import PathFollower
 from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.se3 import Array, rotation_angle
 from kalm_core.trajectory import EndEffectorTrajectory
@@ -40,7 +46,6 @@ _NAME = "end-effector path"
 _NEAR = (0.002, 0.03)  # [m] a settled tool, [rad] settled joints
 _MISSED = (0.01, 0.05)  # [m], [rad] by which the joints may miss the poses that they stand for
 _COMMANDED = 0.001  # [m], an opening that says "closed" and not how far
-_READING = 0.15  # [s], in which the hand's width is read again
 
 
 class EePathFollower(PathFollower):
@@ -93,6 +98,7 @@ class EePathFollower(PathFollower):
             shortest_joint_steps(joints, np.minimum(JOINT_VELOCITY, settings.joint_velocity)),
         )
         stamps = stretched_stamps(trajectory.stamps, speed_scale, shortest)
+        stamps = feasible_stamps(joints, stamps)  # a single slow step brakes the others' joints
         stamps = calmed_stamps(stamps, poses[:, :3, 3], settings.tool_acceleration)
         super().__init__(settings, float(stamps[-1]))
         self._joints = PchipInterpolator(stamps, joints)
@@ -109,7 +115,7 @@ class EePathFollower(PathFollower):
             )
         ]
         self._waiting: GripperDeadline | None = None
-        self._ended: float | None = None
+        self._read_at_end: int | None = None
         self._before = gripper.width
         self._tracker: Any = None
 
@@ -151,10 +157,10 @@ class EePathFollower(PathFollower):
         """
         s, q, reached = self._settings, np.asarray(state.q), state.O_T_EE.matrix[:3, 3]
         self._note_error(self._target, reached)
-        self._clock.advance(dt, self._switches[0][0] if self._switches else self._duration)
-        now = self._clock.now
-        self._target = self._position(now) + fading(now) * self._offset
-        wanted = self._joints(now) + fading(now) * self._joint_offset
+        halt = self._switches[0][0] if self._switches else self._duration
+        now, offset = self._advance(dt, halt)
+        self._target = self._position(now) + offset * self._offset
+        wanted = self._joints(now) + offset * self._joint_offset
         error, share = bounded_error(
             wanted - q,
             robot.model.zero_jacobian(franky.Frame.EndEffector, state),
@@ -192,17 +198,15 @@ class EePathFollower(PathFollower):
             self._gripper.start(opening, self._settings.gripper_speed, force)
         elif not self._gripper.finished():
             self._waiting.check(robot_time)
-        elif not self._has_read(robot_time):
-            return
-        else:
-            self._waiting, self._ended = None, None
+        elif self._has_read():
+            self._waiting, self._read_at_end = None, None
             self._demand_reached(self._switches.pop(0)[1])
 
-    def _has_read(self, robot_time: float) -> bool:
+    def _has_read(self) -> bool:
         """Return whether the width was read again since the hand ended its command."""
-        if self._ended is None:
-            self._ended = robot_time
-        return robot_time - self._ended > _READING
+        if self._read_at_end is None:
+            self._read_at_end = self._gripper.readings
+        return self._gripper.readings >= self._read_at_end + FRESH
 
     def _demand_reached(self, switch: GripperSwitch) -> None:
         """Judge where the fingers ended; learned commands say open or closed, not how wide.
@@ -213,6 +217,8 @@ class EePathFollower(PathFollower):
         """
         s, width = self._settings, self._gripper.width
         told = switch.opening > 2 * s.gripper_empty  # a measured width, not only a command
+        if not np.isfinite(width):
+            raise RobotError(f"the hand does not answer: {self._gripper.error}", UNKNOWN_HAND)
         said = f"the fingers ended at {width * 1000:.1f} mm"
         if told:
             said += f" instead of about {switch.opening * 1000:.0f} mm"

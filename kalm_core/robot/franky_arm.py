@@ -28,6 +28,7 @@ from kalm_core.robot.ee_follower import EePathFollower
 from kalm_core.robot.gripper_driver import GripperDriver
 from kalm_core.robot.joint_follower import JointPathFollower
 from kalm_core.robot.path_follower import PathFollower
+from kalm_core.robot.punctuality import Punctuality
 from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.robot.watchdog import Watchdog
 from kalm_core.se3 import Array
@@ -41,7 +42,12 @@ _RECOVER = "look at the arm, clear what it met, call recover, then retry"
 
 
 class FrankyArm:
-    """One arm, one motion at a time; `state` and `stop` may be called from any thread."""
+    """One arm, one motion at a time; `state` and `stop` may be called from any thread.
+
+    Attributes:
+        settings: as given.
+        punctuality: of the targets since it was last replaced.
+    """
 
     def __init__(self, settings: RobotSettings) -> None:
         """Connect to the arm and the hand.
@@ -50,6 +56,7 @@ class FrankyArm:
             RobotError: one of them cannot be reached, with the host and what to do.
         """
         self.settings = settings
+        self.punctuality = Punctuality(settings.late_target)
         self._robot: Any = connect_robot(settings)
         self._gripper = GripperDriver(connect_gripper(settings), settings)
         self._busy = threading.Lock()
@@ -196,8 +203,7 @@ class FrankyArm:
                     time.sleep(0.02)
             finally:
                 self._gripper.abort()
-        time.sleep(0.15)  # one more reading of the width
-        reached = self._gripper.width
+            reached = self._gripper.fresh_width()
         if force <= 0.0 and abs(reached - width) > self.settings.gripper_blocked:
             raise GripperBlockedError(
                 f"the fingers ended at {reached * 1000:.1f} mm instead of {width * 1000:.0f} mm",
@@ -212,9 +218,11 @@ class FrankyArm:
             RobotError: the arm could not be stopped or does not answer.
         """
         self._stop_requested.set()
-        self._gripper.abort()
         try:
-            self._halt()
+            try:
+                self._halt()
+            finally:
+                self._gripper.abort()
             self._await_rest()
         except FRANKY_ERRORS as error:
             raise self._lost(error) from error
@@ -224,8 +232,11 @@ class FrankyArm:
         """Clear the arm's errors after a reflex, and connect anew to a hand that is stuck.
 
         Raises:
+            BusyError: a motion runs and does not end.
             RobotError: they remain, with their names.
         """
+        if not self._busy.acquire(timeout=self.settings.answer_timeout):
+            raise BusyError("the arm executes a motion", "wait for its end or stop it")
         try:
             robot = self._connected()
             robot.recover_from_errors()
@@ -237,6 +248,8 @@ class FrankyArm:
                 time.sleep(0.02)  # the state that says so is still on its way
         except FRANKY_ERRORS as error:
             raise RobotError(f"recovery failed: {error}", "check the arm in Desk") from error
+        finally:
+            self._busy.release()
         if errors:
             raise RobotError(
                 f"errors remain after recovery: {', '.join(errors)}", "check the arm in Desk"
@@ -280,8 +293,10 @@ class FrankyArm:
                 follower.start(robot)
                 self._stream(robot, follower, progress, watchdog)
             finally:
-                follower.end()
-                self._halt()
+                try:
+                    self._halt()
+                finally:
+                    follower.end()
                 self._await_rest()
                 self._join(robot)
         return follower.largest_error
@@ -310,6 +325,7 @@ class FrankyArm:
             now = float(state.time.to_sec())
             if now > last:
                 watchdog.feed(now)
+                self.punctuality.note(now - last)
                 if follower.tick(robot, state, min(now - last, _LONGEST_STEP)):
                     return
                 last, seen = now, wall

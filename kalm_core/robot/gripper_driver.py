@@ -13,6 +13,12 @@ from kalm_core.errors import GoalError, GripperBlockedError, RobotError
 from kalm_core.robot.connection import FRANKY_ERRORS
 from kalm_core.robot.robot_settings import RobotSettings
 
+UNKNOWN_HAND = "check the hand in Desk, call recover, then retry"
+"""What to do when the hand does not answer."""
+
+FRESH = 2
+"""Of so many readings the last began after the event that came before them."""
+
 _READ_PERIOD = 0.1  # [s]
 _MAX_OPENING = 0.08  # [m]
 _GRASP_BELOW = 0.005  # [m], a grasp may end this far below its width, which is 0
@@ -52,6 +58,7 @@ class GripperDriver:
         self._closed = threading.Event()
         self._width = float("nan")
         self._error = ""
+        self._readings = 0
         self._first_read = threading.Event()
         self._reader = threading.Thread(target=self._read, name="gripper width", daemon=True)
         self._reader.start()
@@ -61,6 +68,11 @@ class GripperDriver:
     def width(self) -> float:
         """Distance between the fingers [m]; NaN when the hand does not answer."""
         return self._width
+
+    @property
+    def readings(self) -> int:
+        """How often the width was read."""
+        return self._readings
 
     @property
     def error(self) -> str:
@@ -142,12 +154,26 @@ class GripperDriver:
         if command is not None and command.is_alive() and self._settings.gripper_stop:
             threading.Thread(target=self._stop, name="gripper stop", daemon=True).start()
 
+    def fresh_width(self) -> float:
+        """Return the distance between the fingers [m], read after this call.
+
+        Raises:
+            RobotError: the hand does not answer.
+        """
+        before, end = self._readings, time.monotonic() + self._settings.answer_timeout
+        while self._readings < before + FRESH and time.monotonic() < end:
+            time.sleep(0.01)
+        if self._readings < before + FRESH or not np.isfinite(self._width):
+            raise RobotError(f"the gripper does not answer: {self._error}", UNKNOWN_HAND)
+        return self._width
+
     def close(self) -> None:
-        """End the reading thread and give up the connection."""
+        """End the reading thread and give up the connection: from then on the hand is not known."""
         self._closed.set()
         self._reader.join(self._settings.answer_timeout)
         self._command = None
         self._gripper = None
+        self._width, self._error = float("nan"), "the connection was closed"
 
     def deadline(self, robot_time: float) -> GripperDeadline:
         """Return the deadline of a command that begins now."""
@@ -169,6 +195,7 @@ class GripperDriver:
             except FRANKY_ERRORS as error:
                 self._width = float(np.nan)
                 self._error = str(error)
+            self._readings += 1
             self._first_read.set()
             self._closed.wait(_READ_PERIOD)
 

@@ -11,7 +11,7 @@ from scipy.interpolate import PchipInterpolator
 from kalm_core.errors import RobotError
 from kalm_core.robot.client_limits import JOINT_LOWER, JOINT_UPPER, JOINT_VELOCITY
 from kalm_core.robot.path_clock import calmed_stamps, shortest_joint_steps, stretched_stamps
-from kalm_core.robot.path_follower import PathFollower, fading
+from kalm_core.robot.path_follower import PathFollower
 from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.se3 import Array
 from kalm_core.trajectory import JointPath
@@ -85,13 +85,12 @@ class JointPathFollower(PathFollower):
             franky.Frame.EndEffector, self._target, state.F_T_EE, state.EE_T_K
         )
         self._note_error(commanded.matrix[:3, 3], state.O_T_EE.matrix[:3, 3])
-        self._clock.advance(dt, self._duration)
-        now = self._clock.now
-        if now >= self._duration:  # what friction leaves at the end is integrated away
+        now, offset = self._advance(dt, self._duration)
+        if self._at_end:  # what friction leaves at the end is integrated away
             self._bias = np.clip(
                 self._bias + _INTEGRAL_RATE * dt * (self._end - q), -_MOST_BIAS, _MOST_BIAS
             )
-        self._target = self._path(now) + fading(now) * self._offset
+        self._target = self._path(now) + offset * self._offset
         clip = self._settings.joint_error_clip
         self._tracker.set_target(
             np.clip(self._target + self._bias, q - clip, q + clip),

@@ -32,14 +32,16 @@ def demand_same(stated: str, found: str) -> None:
 
 
 def demand_fresh(age: float, allowed: float) -> None:
-    """Compare the age [s] of a plan with what is allowed.
+    """Compare the age [s] of what a plan was made from with what is allowed.
 
     Raises:
         MotionRefusedError: it is too old, or from the future.
     """
     if not -1.0 <= age <= allowed:
         raise MotionRefusedError(
-            f"the motion was planned {age:.1f} s ago, allowed are {allowed} s", _PLAN_AGAIN
+            f"the image that the motion was planned from is {age:.1f} s old, allowed are "
+            f"{allowed} s",
+            _PLAN_AGAIN,
         )
 
 

@@ -12,7 +12,7 @@ from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.se3 import Array
 
 BLEND_TIME = 0.5
-"""Path time [s] over which a small distance between the arm and the path's start fades."""
+"""Time [s] over which a small distance between the arm and the path's start fades."""
 
 
 class PathFollower(ABC):
@@ -30,6 +30,7 @@ class PathFollower(ABC):
         self._settings = settings
         self._duration = duration
         self._clock = PathClock(settings.ramp_time)
+        self._elapsed = 0.0
         self._settled_for = 0.0
         self.largest_error = 0.0
 
@@ -37,6 +38,11 @@ class PathFollower(ABC):
     def fraction(self) -> float:
         """Share of the path that is done, in [0, 1]."""
         return self._clock.now / self._duration
+
+    @property
+    def _at_end(self) -> bool:
+        """Whether the target stands where the path ends."""
+        return self._clock.now >= self._duration and self._elapsed >= BLEND_TIME
 
     @abstractmethod
     def start(self, robot: Any) -> None:
@@ -55,6 +61,17 @@ class PathFollower(ABC):
     def end(self) -> None:  # noqa: B027 (most followers hold nothing)
         """Give back what the follower holds, whether or not the path was finished."""
 
+    def _advance(self, dt: float, halt: float) -> tuple[float, float]:
+        """Go on by `dt` [s, robot], to stand still at path time `halt` [s].
+
+        Returns:
+            The path time [s], and the share of the start's offset that is left: it fades on the
+            robot's time, so that it is gone after a short path too.
+        """
+        self._clock.advance(dt, halt)
+        self._elapsed += dt
+        return self._clock.now, fading(self._elapsed)
+
     def _note_error(self, commanded: Array, reached: Array) -> None:
         """Keep the largest of the distances between (3,) tool positions [m]."""
         self.largest_error = max(
@@ -63,7 +80,7 @@ class PathFollower(ABC):
 
     def _settled(self, dt: float, near: bool) -> bool:
         """Return whether the end has been held until `near`, or for the settle time."""
-        if self._clock.now < self._duration:
+        if not self._at_end:
             return False
         self._settled_for += dt
         shortest = min(0.1, self._settings.settle_time)
@@ -72,7 +89,7 @@ class PathFollower(ABC):
         )
 
 
-def fading(path_time: float) -> float:
-    """Return the share of the start's offset that is left at a path time: 1, then smoothly 0."""
-    x = min(max(path_time / BLEND_TIME, 0.0), 1.0)
+def fading(elapsed: float) -> float:
+    """Return the share of the start's offset that is left after a time: 1, then smoothly 0."""
+    x = min(max(elapsed / BLEND_TIME, 0.0), 1.0)
     return 1.0 - x * x * (3.0 - 2.0 * x)

@@ -51,6 +51,13 @@ class RobotSettings(Settings):
     period: float = Field(
         0.01, ge=0.002, le=0.05, description="time between two streamed targets [s, wall clock]"
     )
+    late_target: float = Field(
+        0.03,
+        ge=0.005,
+        le=0.5,
+        description="a target that comes this long after the last one is counted as late "
+        "[s, robot]",
+    )
     stall_timeout: float = Field(
         0.5,
         ge=0.05,

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from kalm_core.errors import GoalError, RobotError
 from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
+from kalm_core.robot.gripper_driver import UNKNOWN_HAND
+from kalm_core.robot.punctuality import Punctuality
 from kalm_core.se3 import Array
 from kalm_core.trajectory import EndEffectorTrajectory, JointPath
 
@@ -37,14 +41,16 @@ def do_motion(  # noqa: PLR0917 (the parts of a motion, in their order)
         progress: reports "approach/...", "execution/..." and "retreat/...".
 
     Returns:
-        The largest tracking error of all parts [m].
+        The largest tracking error of all parts [m]; `arm.punctuality` counts its late targets.
 
     Raises:
         GoalError: there is an execution without joints.
+        RobotError: the hand does not answer.
         KalmError: as `FrankyArm.follow_joint_path`, `follow_ee_path` and `move_gripper` do; the
             text of a `RobotError` begins with the part in which it happened.
     """
     progress = progress or Progress()
+    arm.punctuality = Punctuality(arm.settings.late_target)
     if execution is not None and execution_joints is None:
         raise GoalError("the execution comes without the joints that follow it", "plan again")
     errors = [0.0]
@@ -60,7 +66,10 @@ def do_motion(  # noqa: PLR0917 (the parts of a motion, in their order)
 
     if execution is not None:
         opening = min(float(execution.gripper[0]), MAX_WIDTH)
-        if arm.state().gripper_width < opening - arm.settings.gripper_switch:
+        width = arm.state().gripper_width
+        if not np.isfinite(width):
+            raise RobotError("the opening of the hand is not known", UNKNOWN_HAND)
+        if width < opening - arm.settings.gripper_switch:
             arm.move_gripper(opening, 0.0, 0.0, progress)
     follow("approach", lambda p: arm.follow_joint_path(approach, speed_scale, p))
     if execution is not None and execution_joints is not None:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,9 +24,13 @@ from kalm_core.errors import (
 )
 from kalm_core.planning.robot_model import RobotModel
 from kalm_core.progress import Progress
+from kalm_core.robot import franky_arm
 from kalm_core.robot.franky_arm import FrankyArm
+from kalm_core.robot.gripper_driver import GripperDriver
 from kalm_core.robot.joint_line import joint_line
+from kalm_core.robot.punctuality import Punctuality
 from kalm_core.robot.robot_settings import RobotSettings
+from kalm_core.robot.whole_motion import do_motion
 from kalm_core.se3 import Array, rotation_angle
 from kalm_core.trajectory import EndEffectorTrajectory, JointPath
 
@@ -142,6 +147,68 @@ def test_a_joint_path_is_reached_while_another_thread_reads_the_state(arm):
     fractions = [fraction for stage, fraction, _ in reports if stage == "joint_path"]
     assert fractions == sorted(fractions)
     assert 0.0 <= fractions[0] < fractions[-1] <= 1.0
+
+
+def test_the_starts_offset_is_gone_after_a_path_that_is_shorter_than_its_fading(arm):
+    q = arm.state().q
+    path = JointPath(np.stack([q + 0.04, q + 0.04]), np.array([0.0, 0.03]))
+    arm.follow_joint_path(path)
+    assert np.abs(arm.state().q - path.positions[-1]).max() < 0.005
+
+
+def test_targets_are_counted_and_late_ones_are_said(arm, monkeypatch):
+    arm.punctuality = Punctuality(0.5)
+    arm.follow_joint_path(joint_line(arm.state().q, START + 0.1))
+    assert arm.punctuality.targets > 20
+    assert not arm.punctuality.late and not str(arm.punctuality)
+    arm.punctuality, slow = Punctuality(0.2), []
+
+    def stall() -> bool:
+        if arm.punctuality.targets == 20 and not slow:
+            slow.append(time.sleep(0.6))
+        return False
+
+    arm.follow_joint_path(joint_line(arm.state().q, START), 1.0, Progress(should_stop=stall))
+    assert arm.punctuality.late >= 1 and arm.punctuality.longest > 0.2
+    assert f"of {arm.punctuality.targets} targets came late" in str(arm.punctuality)
+
+
+def test_nothing_moves_while_the_opening_of_the_hand_is_not_known(arm, monkeypatch):
+    trajectory, before = reach(arm, 0.05), arm.state().q
+    joints, stay = joints_along(arm, trajectory), JointPath(np.stack([before] * 2), np.arange(2.0))
+    unknown = replace(arm.state(), gripper_width=float("nan"))
+    monkeypatch.setattr(arm, "state", lambda: unknown)
+    with pytest.raises(RobotError, match="opening of the hand is not known"):
+        do_motion(arm, stay, trajectory, joints, None)
+    monkeypatch.undo()
+    assert np.abs(arm.state().q - before).max() < 1e-3
+
+
+def test_a_hand_that_cannot_be_connected_anew_is_not_taken_for_a_healthy_one(arm, monkeypatch):
+    class Lost:
+        @property
+        def state(self) -> None:
+            raise RuntimeError("Net Exception")
+
+    refuse = RobotError("the gripper did not answer")
+    driver = GripperDriver(Lost(), arm.settings)
+    monkeypatch.setattr(arm, "_gripper", driver)
+    monkeypatch.setattr(franky_arm, "connect_gripper", lambda _: (_ for _ in ()).throw(refuse))
+    for _ in range(2):  # the second time the driver is closed already
+        with pytest.raises(RobotError, match="did not answer"):
+            arm.recover()
+        state = arm.state()
+        assert np.isnan(state.gripper_width)
+        assert any(error.startswith("gripper: ") for error in state.errors)
+    with pytest.raises(RobotError, match="gripper does not answer"):
+        driver.fresh_width()
+
+
+def test_recover_waits_for_no_motion(arm, monkeypatch):
+    monkeypatch.setattr(arm, "settings", arm.settings.model_copy(update={"answer_timeout": 0.1}))
+    with arm._motion(), pytest.raises(BusyError):
+        arm.recover()
+    arm.recover()
 
 
 def test_the_speed_scale_stretches_time(arm):

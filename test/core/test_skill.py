@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from policy_scenes import make_examples
 
+from kalm_core import sealed_folder
 from kalm_core.confidence import PRIOR, Calibration
 from kalm_core.errors import BundleError, GoalError, UnknownSkillError
 from kalm_core.keypoints import ReferenceKeypoints
@@ -153,6 +154,15 @@ def test_a_truncated_file_is_named(folder, name):
     path = folder / name
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(BundleError, match=name):
+        load_skill(folder)
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_a_sentence(folder, monkeypatch):
+    def vanish(path):
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    monkeypatch.setattr(sealed_folder, "_sha256", vanish)
+    with pytest.raises(BundleError, match="cannot be read: No such file"):
         load_skill(folder)
 
 

@@ -29,6 +29,7 @@ class StandIn:
 
     Attributes:
         speed: of the tool along x [m/s].
+        height, frame: of the tool's pose [m].
         silent: names of what is not published ("color", "depth", "info", "joints", "pose").
         depth_delay: by how much depth stamps differ from colour stamps [s].
     """
@@ -36,6 +37,7 @@ class StandIn:
     def __init__(self, graph, namespace="", silent=frozenset()) -> None:
         self.node = graph.make("stand_in")
         self.speed = 0.0
+        self.height, self.frame = 0.5, c.BASE_FRAME
         self.silent: set[str] = set(silent)
         self.depth_delay = 0.0
         self.published: dict[int, np.ndarray] = {}
@@ -69,8 +71,9 @@ class StandIn:
             stamp = time.time_ns()
             self._x += self.speed * 0.01
             header = c.header_to_ros(stamp, c.BASE_FRAME)
-            pose = make_pose(np.eye(3), (self._x, 0.0, 0.5))
-            self._publish("pose", PoseStamped(header=header, pose=c.pose_to_ros(pose)))
+            pose = make_pose(np.eye(3), (self._x, 0.0, self.height))
+            posed = c.header_to_ros(stamp, self.frame)
+            self._publish("pose", PoseStamped(header=posed, pose=c.pose_to_ros(pose)))
             self._publish("joints", c.joint_state_to_ros(np.zeros(7), np.zeros(7), 0.08, header))
             if tick % 5 == 0:
                 self._image(stamp, tick)

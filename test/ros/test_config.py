@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from kalm_core.commands.parameter_file import read_parameters
+from kalm_core.commands.parameter_file import config_folder, read_parameters
 from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.settings import parse_settings
-from kalm_ros.node_table import NODES, SIMULATION, config_folder, parameter_files
+from kalm_ros.node_table import NODES, SIMULATION, parameter_files
 from kalm_ros.parameters import flat_fields
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
@@ -48,7 +49,8 @@ def test_simulator_and_robot_meet_at_the_same_address():
     nodes = {entry.name: entry for entry in NODES}
     address = merged(nodes["sim_node"], True)["host"]
     assert merged(nodes["robot_node"], True)["robot"]["host"] == address
-    assert read_parameters([config_folder() / SIMULATION], "robot_node")
+    arm = parse_settings(RobotSettings, merged(nodes["robot_node"], True)["robot"], SIMULATION)
+    assert arm == RobotSettings.for_simulator(address)
 
 
 def test_the_camera_sits_where_the_core_says():

@@ -160,6 +160,9 @@ def test_joint_states_round_trip_in_any_order():
     without = wire(c.joint_state_to_ros(q, dq, float("nan"), HEADER))
     assert list(without.name) == list(c.ARM_JOINTS)
     assert np.isfinite(without.position).all()
+    position, gripper = c.joint_state_from_ros(without)
+    np.testing.assert_array_equal(position, q)
+    assert np.isnan(gripper)
     with pytest.raises(GoalError, match="fr3_joint1"):
         c.joint_state_from_ros(JointState(name=["other"], position=[0.0]))
 

@@ -104,3 +104,15 @@ def test_waiting_can_be_stopped(world):
     with pytest.raises(CancelledError):
         buffer.fresh(Progress(should_stop=lambda: time.monotonic() - start > 0.3))
     assert time.monotonic() - start < 1.0
+
+
+@pytest.mark.parametrize(("name", "value"), [("height", float("nan")), ("frame", "world")])
+def test_a_pose_that_is_none_or_in_another_frame_is_not_used_and_ends_nothing(world, name, value):
+    stand_in, buffer = world
+    usual = getattr(stand_in, name)
+    setattr(stand_in, name, value)
+    time.sleep(1.2)  # until no good one is kept
+    with pytest.raises(NoImageError):
+        buffer.fresh(Progress())
+    setattr(stand_in, name, usual)
+    assert buffer.fresh(Progress()).stamp > 0

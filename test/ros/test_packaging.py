@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 import yaml
 
+from kalm_core.commands.parameter_file import config_folder
 from kalm_core.errors import ConfigError
 from kalm_ros.node_table import (
     NODES,
     SIMULATION,
     Condition,
-    config_folder,
     entry_of,
     parameter_files,
     parameters_from_arguments,
