@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from kalm_core.commands import (
     demonstrations,
@@ -20,30 +19,12 @@ from kalm_core.commands import (
     skills,
     topics,
 )
-from kalm_core.commands.terminal import print_error
-from kalm_core.errors import CancelledError, KalmError
-
-FAILED, CANCELLED = 1, 130
-"""Exit codes, besides 0 and the 2 of a wrong command line."""
-
-
-class _Commands(TyperGroup):
-    """The commands; an error is one red sentence and an exit code, a trace only on request."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the chosen command."""
-        try:
-            return super().invoke(ctx)
-        except KalmError as error:
-            if ctx.params.get("debug"):
-                raise
-            print_error(error)
-            raise typer.Exit(CANCELLED if isinstance(error, CancelledError) else FAILED) from error
-
+from kalm_core.commands.terminal import FAILED, Commands, example_text, print_error
+from kalm_core.errors import KalmError
 
 app = typer.Typer(
     name="kalm",
-    cls=_Commands,
+    cls=Commands,
     help="Learn robot skills from a few demonstrations, and use them.",
     no_args_is_help=True,
     add_completion=False,
@@ -80,11 +61,15 @@ def _add(
         name: as typed.
         function: what it does; its docstring is the help.
         example: one line that works.
-        passes_on: whether what it does not know belongs to the module that it starts.
+        passes_on: whether all that follows, `--help` too, belongs to the module that it starts.
         group: that it belongs to.
     """
-    context = {"allow_extra_args": True, "ignore_unknown_options": True} if passes_on else {}
-    group.command(name, epilog=f"\b\nExample:\n  {example}", context_settings=context)(function)
+    context: dict[str, object] = (
+        {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+        if passes_on
+        else {}
+    )
+    group.command(name, epilog=example_text(example), context_settings=context)(function)
 
 
 _add("topics", topics.topics, "kalm topics")
@@ -109,8 +94,16 @@ _add(
     group=keypoints_app,
 )
 _add("doctor", doctor.doctor, "kalm doctor --json")
-_add("up", graph.up, "kalm up --sim", passes_on=True)
-_add("demo", graph.demo, "kalm demo", passes_on=True)
+for _function in (
+    graph.up,
+    graph.do,
+    graph.record,
+    graph.hand,
+    graph.stop,
+    graph.recover,
+    graph.demo,
+):
+    _add(_function.__name__, _function, f"kalm {_function.__name__}", passes_on=True)
 
 
 def main() -> None:

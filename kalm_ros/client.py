@@ -20,6 +20,7 @@ from rclpy.node import Node
 
 from kalm_core.errors import KalmError
 from kalm_ros.qos import LISTEN_SENSOR
+from kalm_ros.sub_action import cancel_late
 
 WAIT_FOR_SERVER = 60.0
 """How long a server may take to appear on the graph [s, wall]."""
@@ -85,7 +86,12 @@ class GraphClient:
         if not client.wait_for_server(timeout_sec=WAIT_FOR_SERVER):
             raise ClientError(f"no action server {name} within {WAIT_FOR_SERVER:.0f} s", "start it")
         forward = None if on_feedback is None else lambda message: on_feedback(message.feedback)
-        handle = self.wait(client.send_goal_async(goal, feedback_callback=forward), 30.0, name)
+        sending = client.send_goal_async(goal, feedback_callback=forward)
+        try:
+            handle = self.wait(sending, 30.0, name)
+        except (ClientError, KeyboardInterrupt):
+            sending.add_done_callback(cancel_late)
+            raise
         if not handle.accepted:
             raise ClientError(f"{name} refused the goal")
         return handle
@@ -100,15 +106,17 @@ class GraphClient:
     ) -> Any:
         """Send a goal, wait for its end and return its result message.
 
-        A goal that outlasts `timeout` [s, wall] is cancelled before `ClientError` is raised, and so
-        is one whose caller is interrupted.
+        A goal that outlasts `timeout` [s, wall] is cancelled and has ended before `ClientError` is
+        raised, and so is one whose caller is interrupted.
         """
         handle = self.send_goal(name, kind, goal, on_feedback)
+        ending = handle.get_result_async()
         try:
-            answer = self.wait(handle.get_result_async(), timeout, name)
+            answer = self.wait(ending, timeout, name)
         except (ClientError, KeyboardInterrupt):
-            if handle.status in (GoalStatus.STATUS_ACCEPTED, GoalStatus.STATUS_EXECUTING):
+            if not ending.done():
                 self.wait(handle.cancel_goal_async(), 10.0, f"cancelling {name}")
+                self.wait(ending, 30.0, f"{name}, cancelled,")
             raise
         if answer.status == GoalStatus.STATUS_UNKNOWN:  # an empty result looks like success
             raise ClientError(f"{name} does not know the goal any more", "was it restarted?")

@@ -24,7 +24,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from std_msgs.msg import Float64
 
-from kalm_core.errors import KalmError
+from kalm_core.commands.terminal import run_alone
+from kalm_core.errors import GoalError, KalmError
 from kalm_core.planning.robot_model import RobotModel
 from kalm_ros.client import GraphClient
 from kalm_ros.film import Film, Pixels, write_film, write_sheet
@@ -38,6 +39,9 @@ from kalm_sim.tasks.registry import TASKS, task_named
 
 NEW_SCENES = 1000
 """Seed of the first scene in which the skill is done; demonstrations have seeds below it."""
+
+MADE = {"demonstrations", "pictures", "report.json", "skills"}
+"""What a demo puts into its folder."""
 
 console = Console()
 
@@ -208,10 +212,7 @@ def main(
     ] = False,
     verbose: Annotated[bool, typer.Option(help="show what the nodes print")] = False,
 ) -> None:
-    """Record, learn and do the skill in the simulated laboratory.
-
-    Example: kalm demo --task handle --scenes 3
-    """
+    """Record, learn and do the skill in the simulated laboratory."""
     try:
         objects: tuple[Instances, Instances] = ("train", "unseen") if unseen else ("all", "all")
         choice = Choice(task_named(task), *objects)
@@ -220,10 +221,10 @@ def main(
     take_free_domain()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console.rule("KALM demo in a simulator: no real robot moves")
-    if not reuse:
-        shutil.rmtree(out, ignore_errors=True)
     echo = _print_line if verbose else _print_warning
     try:
+        if not reuse:
+            clear(out)
         report = run(out, list(range(seed, seed + demonstrations)), scenes, choice, echo)
     except KalmError as error:
         console.print(f"[red]{error}[/red]")
@@ -241,6 +242,21 @@ def main(
         f"Films and pictures: {out / 'pictures'}; what was learned: {report.skill / 'report'}. "
         "All of this was simulated."
     )
+
+
+def clear(out: Path) -> None:
+    """Delete what an earlier demo left in a folder.
+
+    Raises:
+        GoalError: it holds what no demo made; nothing is deleted then.
+    """
+    strange = sorted({path.name for path in out.glob("*")} - MADE)
+    if strange or out.is_file():
+        raise GoalError(
+            f"{out} is no folder of a demo: it holds {', '.join(strange[:3]) or 'data'}",
+            "give --out another folder",
+        )
+    shutil.rmtree(out, ignore_errors=True)
 
 
 def run(out: Path, seeds: list[int], scenes: int, choice: Choice, echo: Echo) -> DemoReport:
@@ -341,4 +357,4 @@ def _progress() -> Progress:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main, "kalm demo", "kalm demo --task handle --scenes 3")

@@ -16,12 +16,13 @@ from typing import Annotated, Any
 
 import typer
 
+from kalm_core.commands.parameter_file import config_folder
+from kalm_core.commands.terminal import run_alone
 from kalm_core.errors import KalmError
 from kalm_ros.node_process import Echo, NodeProcess, command_line, end_processes
 from kalm_ros.node_table import (
     Condition,
     NodeEntry,
-    config_folder,
     parameter_files,
     parameters_from_arguments,
     select_nodes,
@@ -222,4 +223,4 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main, "kalm up", "kalm up --hardware --robot-host 172.16.0.2")

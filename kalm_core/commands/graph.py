@@ -1,4 +1,4 @@
-"""`kalm up` and `kalm demo`: hand over to the ROS side, which the core never imports."""
+"""The commands towards the graph: they hand over to the ROS side, which the core never imports."""
 
 from __future__ import annotations
 
@@ -12,12 +12,37 @@ from kalm_core.errors import BackendUnavailableError
 
 
 def up(context: typer.Context) -> None:
-    """Start the graph: every node in its own process, until Ctrl-C. Options go to the starter."""
+    """Start the graph: every node in its own process, until Ctrl-C."""
     hand_over("kalm_ros.supervisor", context.args)
 
 
+def do(context: typer.Context) -> None:
+    """Do a learned skill; Ctrl-C stops the arm."""
+    hand_over("kalm_ros.operate", ["do", *context.args])
+
+
+def record(context: typer.Context) -> None:
+    """Record one demonstration until Enter is pressed."""
+    hand_over("kalm_ros.operate", ["record", *context.args])
+
+
+def hand(context: typer.Context) -> None:
+    """Open or close the hand."""
+    hand_over("kalm_ros.operate", ["hand", *context.args])
+
+
+def stop(context: typer.Context) -> None:
+    """Stop arm and hand until `kalm recover`; no emergency stop."""
+    hand_over("kalm_ros.operate", ["stop", *context.args])
+
+
+def recover(context: typer.Context) -> None:
+    """Clear the arm's errors and a stop; connect anew."""
+    hand_over("kalm_ros.operate", ["recover", *context.args])
+
+
 def demo(context: typer.Context) -> None:
-    """Record, learn and execute in the simulator, from nothing. Options go to the demo."""
+    """Record, learn and execute in the simulator, from nothing."""
     hand_over("kalm_ros.demo", context.args)
 
 

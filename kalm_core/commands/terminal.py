@@ -5,22 +5,60 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from typer.core import TyperGroup
 
-from kalm_core.errors import KalmError
+from kalm_core.errors import CancelledError, KalmError
 from kalm_core.progress import Progress
 
 PIPE_WIDTH = 100
 """Width of lines when the output is no terminal."""
 
+FAILED, CANCELLED = 1, 130
+"""Exit codes, besides 0 and the 2 of a wrong command line."""
+
 output = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 errors = Console(stderr=True, highlight=False)
+
+
+class Commands(TyperGroup):
+    """Commands; an error is one red sentence and an exit code, a trace only on request."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except KalmError as error:
+            if ctx.params.get("debug"):
+                raise
+            print_error(error)
+            raise typer.Exit(CANCELLED if isinstance(error, CancelledError) else FAILED) from error
+
+
+def example_text(example: str) -> str:
+    """Return what stands below a command's help."""
+    return f"\b\nExample:\n  {example}"
+
+
+def run_alone(function: Callable[..., None], name: str, example: str) -> None:
+    """Run a function as the command that it is, for `python -m`.
+
+    Args:
+        function: its docstring is the help, its arguments are the options.
+        name: as typed.
+        example: one line that works.
+    """
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(epilog=example_text(example))(function)
+    app(prog_name=name)
 
 
 def print_error(error: KalmError) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -194,7 +196,7 @@ def test_states_come_at_50_hz_while_the_arm_moves(world):
     assert rate > 50.0
 
 
-def test_the_stop_service_stops_the_arm_and_the_next_motion_works(world):
+def test_the_stop_service_stops_the_arm_until_somebody_recovers(world):
     target = world.view.copy()
     target[0] += 0.8 if world.joints()[0] < world.view[0] + 0.2 else -0.6
     handle = world.move(target, speed=0.3)
@@ -205,6 +207,7 @@ def test_the_stop_service_stops_the_arm_and_the_next_motion_works(world):
     assert "stopped" in result.outcome.message
     world.assert_still()
     assert np.abs(world.joints() - target).max() > 0.05
+    assert world.end(world.move(world.view))[1] is Outcome.MOTION_REFUSED  # nobody recovered
     assert world.client.call_service("robot/recover", Trigger, Trigger.Request()).success
     assert world.end(world.move(world.view))[1] is Outcome.SUCCEEDED
 
@@ -274,6 +277,58 @@ def test_the_skill_runs_through_all_phases_and_the_drawer_moves(world):
     world.assert_still()
     opening = world.client.read_topic("kalm_sim/truth/drawer_opening", Float64MultiArray)
     assert opening.data[0] > 0.02
+
+
+def kalm(*arguments: str) -> subprocess.Popen[str]:
+    """Start `kalm` as an operator does."""
+    pipe = subprocess.PIPE
+    line = [sys.executable, "-m", "kalm_core.cli", *arguments]
+    return subprocess.Popen(line, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def said(process: subprocess.Popen[str], typed: str = "") -> tuple[int, str]:
+    """Exit code and everything that was printed, on one line."""
+    out, err = process.communicate(typed, timeout=GOAL_TIMEOUT)
+    return process.returncode, " ".join((out + err).split())
+
+
+def test_the_operators_commands_say_how_it_ended(world):
+    world.look()
+    code, text = said(kalm("do", SKILL, "--view-only"))
+    assert code == 0 and "The arm was not moved" in text
+    code, text = said(kalm("do", "close_it"))
+    assert code == 1 and text.startswith("no skill 'close_it' is in")
+    assert said(kalm("hand", "0.05")) == (0, "The gripper is open by 50 mm.")
+    assert said(kalm("stop")) == (0, "The arm has stopped.")
+    code, text = said(kalm("hand", "0.08"))
+    assert code == 1 and "robot/stop" in text and "robot/recover" in text
+    assert said(kalm("recover")) == (0, "The arm is ready.")
+    assert said(kalm("hand", "0.08"))[0] == 0
+
+
+def test_a_demonstration_is_recorded_until_enter(world):
+    recording = kalm("record", "typed")
+    bag = world.folder / "demonstrations" / "typed"
+    end = time.monotonic() + 60.0
+    while not bag.with_name("typed.recording").is_dir():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    time.sleep(2.0)
+    code, text = said(recording, "\n")
+    assert code == 0 and f"kalm demonstrations {bag}" in text, text
+    assert all(topic.messages > 0 for topic in inspect_bag(bag).topics)
+
+
+def test_ctrl_c_on_the_command_line_stops_the_arm(world):
+    world.look()
+    working = kalm("do", SKILL, "--speed", "0.3")
+    end = time.monotonic() + GOAL_TIMEOUT
+    while np.abs(world.joints() - world.view).max() < 0.05:
+        assert time.monotonic() < end and working.poll() is None
+    working.send_signal(signal.SIGINT)
+    code, text = said(working)
+    world.assert_still()
+    assert code == 130 and text.endswith(f"{SKILL} was cancelled.")
 
 
 def test_a_scene_without_the_cabinet_is_recognised_and_the_arm_stays(world):

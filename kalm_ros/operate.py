@@ -1,0 +1,175 @@
+"""The operator's commands towards a running graph: do, record, hand, stop and recover.
+
+`kalm do` and its siblings run them. They use the public
+actions and services, as any other client does, and end with the graph's own sentence.
+"""
+
+from __future__ import annotations
+
+import select
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from std_srvs.srv import Trigger
+
+from kalm_core.commands.terminal import Commands, example_text, output
+from kalm_core.errors import CancelledError, KalmError, RobotError
+from kalm_interfaces.action import ExecuteSkill, MoveGripper, RecordDemonstration
+from kalm_ros.client import GraphClient
+from kalm_ros.conversions import error_from_ros
+
+POLL = 0.2
+"""How often to look whether a recording has ended [s]."""
+
+LONGEST = 600.0
+"""A goal that takes longer is cancelled [s, wall]."""
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+status = Console(stderr=True, highlight=False)
+
+
+def _command(name: str, example: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return app.command(name, epilog=example_text(example))
+
+
+@_command("do", "kalm do open_top_drawer --view-only")
+def do(
+    skill: Annotated[str, typer.Argument(help="name of a learned skill; see `kalm skills`")],
+    *,
+    view_only: Annotated[
+        bool, typer.Option("--view-only", help="look and plan, do not move the arm")
+    ] = False,
+    speed: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="of the arm; 0 takes skill_node's speed_scale")
+    ] = 0.0,
+) -> None:
+    """Do a learned skill. Ctrl-C stops the arm."""
+    mode = ExecuteSkill.Goal.VIEW_ONLY if view_only else ExecuteSkill.Goal.RUN
+    goal = ExecuteSkill.Goal(skill=skill, speed_scale=speed, mode=mode)
+    with _graph(skill) as client, status.status(f"{skill}: asking skill_node") as line:
+        result = client.call_action(
+            "execute_skill",
+            ExecuteSkill,
+            goal,
+            LONGEST,
+            lambda f: line.update(f"{f.phase} {f.progress:.0%} {f.text}"),
+        )
+    for phase, seconds in zip(result.phases, result.seconds, strict=True):
+        output.print(f"{phase:>12} {seconds:6.1f} s")
+    _end(result.outcome)
+
+
+@_command("record", "kalm record   (show the task, then press Enter)")
+def record(
+    name: Annotated[str, typer.Argument(help="of the bag; nothing takes the next number")] = "",
+    seconds: Annotated[
+        float, typer.Option(min=0.0, help="end by itself; 0 takes recorder_node's max_seconds")
+    ] = 0.0,
+) -> None:
+    """Record one demonstration until Enter is pressed. Ctrl-C throws it away."""
+    kind, goal = RecordDemonstration, RecordDemonstration.Goal(name=name, max_seconds=seconds)
+    with _graph("the recording") as client, status.status("waiting for camera and arm") as line:
+        handle = client.send_goal(
+            "kalm/record_demonstration",
+            kind,
+            goal,
+            lambda f: line.update(
+                f"recording: {f.seconds:.0f} s, {f.messages} messages; Enter ends it, "
+                "Ctrl-C throws it away"
+            ),
+        )
+        ending = handle.get_result_async()
+        try:
+            while not ending.done() and not _enter_pressed():
+                pass
+            if not ending.done():
+                client.call_service("kalm/finish_recording", Trigger, Trigger.Request(), 60.0)
+        except (KalmError, KeyboardInterrupt):
+            client.wait(handle.cancel_goal_async(), 10.0, "cancelling the recording")
+            client.wait(ending, 30.0, "the recorder")
+            raise
+        result = client.wait(ending, 60.0, "the recorder").result
+    _end(result.outcome)
+    output.print(f"look at it with: kalm demonstrations {result.bag}", markup=False)
+
+
+@_command("hand", "kalm hand 0 --force 20")
+def hand(
+    width: Annotated[float, typer.Argument(min=0.0, max=0.08, help="between the fingers [m]")],
+    force: Annotated[
+        float,
+        typer.Option(min=0.0, max=70.0, help="closes with it until something is held"),
+    ] = 0.0,
+) -> None:
+    """Open or close the hand."""
+    with _graph("the hand") as client, status.status("moving the fingers"):
+        goal = MoveGripper.Goal(width=width, force=force)
+        result = client.call_action("robot/move_gripper", MoveGripper, goal, LONGEST)
+    _end(result.outcome)
+
+
+@_command("stop", "kalm stop")
+def stop() -> None:
+    """Stop arm and hand; nothing moves until `kalm recover`. This is no emergency stop."""
+    _trigger("robot/stop")
+
+
+@_command("recover", "kalm recover")
+def recover() -> None:
+    """Clear the arm's errors and a stop, and connect anew where the connection was lost."""
+    _trigger("robot/recover")
+
+
+def _trigger(service: str) -> None:
+    with _graph(service) as client, status.status(f"calling {service}"):
+        answer = client.call_service(service, Trigger, Trigger.Request(), 120.0)
+    if not answer.success:
+        raise RobotError(answer.message)
+    output.print(answer.message, markup=False)
+
+
+@contextmanager
+def _graph(what: str) -> Iterator[GraphClient]:
+    """Give a client of the graph; Ctrl-C becomes the error that `what` was cancelled."""
+    try:
+        with GraphClient("kalm_operator") as client:
+            yield client
+    except KeyboardInterrupt:
+        raise CancelledError(what) from None
+
+
+def _enter_pressed() -> bool:
+    """Wait a moment for a line on the standard input; one that is closed never has any."""
+    ready, _, _ = select.select([sys.stdin], [], [], POLL)
+    if ready and sys.stdin.readline():
+        return True
+    if ready:
+        time.sleep(POLL)
+    return False
+
+
+def _end(outcome: Any) -> None:
+    """Print how a goal ended.
+
+    Raises:
+        KalmError: it failed.
+    """
+    error = error_from_ros(outcome)
+    if error is not None:
+        raise error
+    output.print(outcome.message, markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    app(prog_name="kalm")
