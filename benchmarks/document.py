@@ -30,21 +30,26 @@ def section(results: dict[str, Any]) -> str:
     """Return one results file as Markdown."""
     note = NOTES_FOLDER / f"{results['name']}.md"
     rows, folded = results["rows"], len(results["rows"]) > MANY
+    commits = {row.get("commit") or results["commit"] for row in rows}
+    several = len(commits) > 1
+    written = "the rows say of which commit" if several else f"commit {commits.pop()}"
     lines = [
         f"## {results['name']}",
         "",
-        f"`{results['command']}`, {results['seconds']:.0f} s on {results['machine']}, "
-        f"commit {results['commit']}.",
+        f"`{results['command']}`, {results['machine']}, {written}.",
         "",
         *([note.read_text().strip(), ""] if note.is_file() else []),
         *([f"<details><summary>{len(rows)} rows</summary>", ""] if folded else []),
-        "| id | value | n | 95 % | note |",
-        "|---|---|---|---|---|",
+        f"| id | value | n | 95 % | note |{' commit |' if several else ''}",
+        f"|---|---|---|---|---|{'---|' if several else ''}",
     ]
     for row in rows:
         value = "not measured" if row["value"] is None else f"{row['value']:.4g} {row['unit']}"
         interval = "" if row["low"] is None else f"{row['low']:.3g} to {row['high']:.3g}"
-        lines.append(f"| `{row['id']}` | {value} | {row['n']} | {interval} | {row['note']} |")
+        commit = f" {row.get('commit') or results['commit']} |" if several else ""
+        lines.append(
+            f"| `{row['id']}` | {value} | {row['n']} | {interval} | {row['note']} |{commit}"
+        )
     if folded:
         lines += ["", "</details>"]
     return "\n".join(lines)

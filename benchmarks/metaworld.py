@@ -34,6 +34,7 @@ def main(  # noqa: PLR0917 - options of a command
     episodes: Annotated[int, typer.Option(min=1, help="per piece")] = _FULL_EPISODES,
     folder: Annotated[Path, typer.Option(help="of the finished pieces")] = Path("out/metaworld"),
     finished: Annotated[bool, typer.Option(help="run nothing, take what is finished")] = False,
+    update: Annotated[bool, typer.Option(help="keep the other rows of the results")] = False,
 ) -> None:
     """Run the pieces that are missing and write the results."""
     chosen_settings, chosen_tasks = settings.split(","), tasks.split(",")
@@ -60,9 +61,9 @@ def main(  # noqa: PLR0917 - options of a command
             _add_rows(results, setting, policy, {t: pieces[setting, t] for t in chosen_tasks})
         for task in chosen_tasks:
             _add_perception(results, setting, task, pieces[setting, task])
-    written = results.write()
+    written = results.write(update=update)
     console.print(f"written: {written}")
-    if full and not finished:
+    if (full or update) and not finished:
         console.print(f"drawn: {draw(json.loads(written.read_text()))}")
 
 

@@ -76,6 +76,7 @@ def main(  # noqa: PLR0917 - options of a command
         "out/metaworld_baselines"
     ),
     finished: Annotated[bool, typer.Option(help="run nothing, take what is finished")] = False,
+    update: Annotated[bool, typer.Option(help="keep the other rows of the results")] = False,
 ) -> None:
     """Run the pieces that are missing and write the results."""
     chosen_kinds, chosen_tasks = [_NOTHING, *kinds.split(",")], tasks.split(",")
@@ -111,7 +112,7 @@ def main(  # noqa: PLR0917 - options of a command
         results.started -= sum(piece.seconds for known in pieces.values() for piece in known)
     for kind in chosen_kinds:
         _add_rows(results, kind, {task: pieces[kind, task] for task in chosen_tasks})
-    console.print(f"written: {results.write()}")
+    console.print(f"written: {results.write(update=update)}")
 
 
 def run_piece(kind: str, task: str, seed: int, episodes: int, folder: Path) -> Piece:

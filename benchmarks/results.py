@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class Row:
         n: how many trials it is made of.
         low, high: 95 % interval, where there is one.
         note: one sentence.
+        commit: of the code that was measured; `Results.write` fills it in.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Row:
     low: float | None = None
     high: float | None = None
     note: str = ""
+    commit: str = ""
 
 
 def share(id_: str, successes: int, trials: int, note: str = "") -> Row:
@@ -84,18 +86,32 @@ class Results:
         """Append a row."""
         self.rows.append(row)
 
-    def write(self, folder: Path = RESULTS_FOLDER) -> Path:
-        """Write the file under a temporary name, rename it, and return its path."""
+    def write(self, folder: Path = RESULTS_FOLDER, update: bool = False) -> Path:
+        """Write the file under a temporary name, rename it, and return its path.
+
+        Args:
+            folder: of the file.
+            update: keep the rows of the full file that were not measured now; each row says of
+                which code it is.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{self.name}{'' if self.full else '.small'}.json"
+        path = folder / f"{self.name}{'' if self.full or update else '.small'}.json"
+        commit = _commit()
+        rows = {row.id: asdict(replace(row, commit=row.commit or commit)) for row in self.rows}
+        seconds = time.monotonic() - self.started
+        if update and path.is_file():
+            former = json.loads(path.read_text())
+            of_former = {row["id"]: {"commit": former["commit"]} | row for row in former["rows"]}
+            rows = of_former | rows
+            seconds += former["seconds"]
         content = {
             "name": self.name,
             "command": self.command,
-            "commit": _commit(),
+            "commit": commit,
             "machine": machine(),
             "versions": _versions(),
-            "seconds": round(time.monotonic() - self.started, 1),
-            "rows": [asdict(row) for row in self.rows],
+            "seconds": round(seconds, 1),
+            "rows": list(rows.values()),
         }
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(content, indent=1) + "\n")

@@ -161,6 +161,7 @@ def main(  # noqa: PLR0917 - options of a command
     finished: Annotated[
         bool, typer.Option(help="write the results of what is done, do nothing more")
     ] = False,
+    update: Annotated[bool, typer.Option(help="keep the other rows of the results")] = False,
 ) -> None:
     """Measure; a few seconds an episode, half a minute through the graph.
 
@@ -181,7 +182,7 @@ def main(  # noqa: PLR0917 - options of a command
             for row in rows_of(out, task, method, episodes):
                 results.add(row)
             results.started -= _spent(out, task, method) if finished else 0.0
-    console.print(f"written: {results.write()}")
+    console.print(f"written: {results.write(update=update)}")
 
 
 if __name__ == "__main__":
