@@ -7,6 +7,7 @@ that the figures do not depend on how busy the machine is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -43,7 +44,9 @@ class RecordingArm(FrankyArm):
         super().__init__(settings)
         self.errors: list[float] = []
 
-    def _follow(self, follower: PathFollower, progress: Progress) -> float:
+    def _follow(
+        self, follower: PathFollower, progress: Progress, stopped: Callable[[], bool]
+    ) -> float:
         note = follower._note_error
 
         def keep(commanded: Array, reached: Array) -> None:
@@ -51,7 +54,7 @@ class RecordingArm(FrankyArm):
             note(commanded, reached)
 
         follower._note_error = keep  # type: ignore[method-assign]
-        return super()._follow(follower, progress)
+        return super()._follow(follower, progress, stopped)
 
 
 def shown_trajectory(seed: int, robot: RobotModel) -> tuple[EndEffectorTrajectory, Array]:

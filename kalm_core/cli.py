@@ -98,6 +98,7 @@ for _function in (
     graph.up,
     graph.do,
     graph.record,
+    graph.guide,
     graph.hand,
     graph.stop,
     graph.recover,

@@ -16,6 +16,7 @@ from rclpy.node import Node
 from kalm_core.errors import BusyError, CancelledError, KalmError, Outcome
 from kalm_core.progress import Progress
 from kalm_ros.conversions import outcome_to_ros
+from kalm_ros.locks import AllOf
 
 RESULT_TIMEOUT = 300
 """How long a result can still be asked for [s]."""
@@ -57,7 +58,7 @@ class GoalServer:
         execute: Execute,
         feedback: MakeFeedback,
         *,
-        running: threading.Lock | None = None,
+        running: threading.Lock | AllOf | None = None,
         attended: bool = False,
     ) -> None:
         self._node = node
@@ -65,7 +66,7 @@ class GoalServer:
         self._name = name
         self._work = execute
         self._feedback = feedback
-        self._running = threading.Lock() if running is None else running
+        self._running: threading.Lock | AllOf = running or threading.Lock()
         self._attended = attended
         self._results = f"{node.resolve_service_name(name)}/_action/get_result"
         self._server = ActionServer(

@@ -1,16 +1,13 @@
-"""The operator's commands towards a running graph: do, record, hand, stop and recover.
+"""The operator's commands towards a running graph: do, record, guide, hand, stop and recover.
 
-`kalm do` and its siblings run them. They use the public
-actions and services, as any other client does, and end with the graph's own sentence.
+`kalm do` and its siblings run them. They use the public actions and services, as any other client
+does, and end with the graph's own sentence.
 """
 
 from __future__ import annotations
 
-import select
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -22,9 +19,7 @@ from kalm_core.errors import CancelledError, KalmError, RobotError
 from kalm_interfaces.action import ExecuteSkill, MoveGripper, RecordDemonstration
 from kalm_ros.client import GraphClient
 from kalm_ros.conversions import error_from_ros
-
-POLL = 0.2
-"""How often to look whether a recording has ended [s]."""
+from kalm_ros.hand_guide import KEYS, guided_by_hand, take_typed
 
 LONGEST = 600.0
 """A goal that takes longer is cancelled [s, wall]."""
@@ -70,31 +65,35 @@ def do(
     _end(result.outcome)
 
 
-@_command("record", "kalm record   (show the task, then press Enter)")
+@_command("record", "kalm record --guide   (show the task, then press Enter)")
 def record(
     name: Annotated[str, typer.Argument(help="of the bag; nothing takes the next number")] = "",
+    *,
+    guide: Annotated[
+        bool, typer.Option("--guide", help="let go of the arm, to show the task with it")
+    ] = False,
     seconds: Annotated[
         float, typer.Option(min=0.0, help="end by itself; 0 takes recorder_node's max_seconds")
     ] = 0.0,
 ) -> None:
     """Record one demonstration until Enter is pressed. Ctrl-C throws it away."""
     kind, goal = RecordDemonstration, RecordDemonstration.Goal(name=name, max_seconds=seconds)
+    keys = "Enter ends it, Ctrl-C throws it away" + (f", {KEYS}" if guide else "")
     with _graph("the recording") as client, status.status("waiting for camera and arm") as line:
         handle = client.send_goal(
             "kalm/record_demonstration",
             kind,
             goal,
-            lambda f: line.update(
-                f"recording: {f.seconds:.0f} s, {f.messages} messages; Enter ends it, "
-                "Ctrl-C throws it away"
-            ),
+            lambda f: line.update(f"recording: {f.seconds:.0f} s, {f.messages} messages; {keys}"),
         )
         ending = handle.get_result_async()
         try:
-            while not ending.done() and not _enter_pressed():
-                pass
-            if not ending.done():
-                client.call_service("kalm/finish_recording", Trigger, Trigger.Request(), 60.0)
+            with ExitStack() as loose:
+                obey = loose.enter_context(guided_by_hand(client)).obey if guide else _go_on
+                while not ending.done() and obey(take_typed()):
+                    pass
+                if not ending.done():
+                    client.call_service("kalm/finish_recording", Trigger, Trigger.Request(), 60.0)
         except (KalmError, KeyboardInterrupt):
             client.wait(handle.cancel_goal_async(), 10.0, "cancelling the recording")
             client.wait(ending, 30.0, "the recorder")
@@ -102,6 +101,21 @@ def record(
         result = client.wait(ending, 60.0, "the recorder").result
     _end(result.outcome)
     output.print(f"look at it with: kalm demonstrations {result.bag}", markup=False)
+
+
+def _go_on(typed: str | None) -> bool:
+    """Return whether to go on: until a line is typed."""
+    return typed is None
+
+
+@_command("guide", "kalm guide   (move the arm by hand, then press Enter)")
+def guide() -> None:
+    """Let go of the arm, to move it by hand, until Enter is pressed."""
+    with _graph("guiding") as client, guided_by_hand(client) as loose:
+        status.print(f"the arm lets go, hold it: Enter ends it, {KEYS}")
+        while loose.obey(take_typed()):
+            pass
+    output.print("The arm holds again.")
 
 
 @_command("hand", "kalm hand 0 --force 20")
@@ -147,16 +161,6 @@ def _graph(what: str) -> Iterator[GraphClient]:
             yield client
     except KeyboardInterrupt:
         raise CancelledError(what) from None
-
-
-def _enter_pressed() -> bool:
-    """Wait a moment for a line on the standard input; one that is closed never has any."""
-    ready, _, _ = select.select([sys.stdin], [], [], POLL)
-    if ready and sys.stdin.readline():
-        return True
-    if ready:
-        time.sleep(POLL)
-    return False
 
 
 def _end(outcome: Any) -> None:

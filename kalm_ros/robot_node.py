@@ -32,7 +32,7 @@ from kalm_core.robot.motion_gate import demand_executable, demand_fresh, demand_
 from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.robot.whole_motion import MAX_WIDTH, do_motion
 from kalm_core.settings import Settings
-from kalm_interfaces.action import ExecuteMotion, ExecuteTrajectory, MoveGripper
+from kalm_interfaces.action import ExecuteMotion, ExecuteTrajectory, GuideByHand, MoveGripper
 from kalm_ros.action_server import GoalServer
 from kalm_ros.conversions import (
     BASE_FRAME,
@@ -45,6 +45,7 @@ from kalm_ros.conversions import (
     trajectory_from_ros,
 )
 from kalm_ros.heartbeat import HeartbeatWatch
+from kalm_ros.locks import AllOf
 from kalm_ros.motion_messages import demand_matching, motion_digest, motion_from_ros
 from kalm_ros.parameters import declare_settings
 from kalm_ros.periodic import Periodic
@@ -80,6 +81,9 @@ class RobotNodeSettings(Settings):
         le=5,
         description="the arm stops when the client of its motion says nothing for so long [s]",
     )
+    guide_seconds: float = Field(
+        300.0, gt=0, le=3600, description="longest time that the arm is guided by hand [s]"
+    )
     allow_uncertified: bool = Field(
         False,
         description="execute trajectories that nobody has checked for collisions; only for the "
@@ -100,7 +104,9 @@ class RobotNode(Node):
         self._pose = self.create_publisher(PoseStamped, topics.EE_POSE.lstrip("/"), STATES)
         self._stopped = threading.Event()
         self._heartbeats = HeartbeatWatch(self)
-        self._motion = threading.Lock()
+        arm, hand = threading.Lock(), threading.Lock()
+        self._motion = AllOf((arm, hand))
+        self._guiding = self._settings.guide_seconds  # how long the present goal may take [s]
         GoalServer(
             self,
             ExecuteMotion,
@@ -125,7 +131,15 @@ class RobotNode(Node):
             "robot/move_gripper",
             self._move_gripper,
             lambda *_: MoveGripper.Feedback(width=self._arm.state().gripper_width),
-            running=self._motion,
+            running=hand,
+        )
+        GoalServer(
+            self,
+            GuideByHand,
+            "robot/guide_by_hand",
+            self._guide_by_hand,
+            self._guiding_feedback,
+            running=arm,
         )
         group = ReentrantCallbackGroup()
         self.create_service(Trigger, "robot/stop", self._stop, callback_group=group)
@@ -253,6 +267,22 @@ class RobotNode(Node):
         with self._stoppable(progress) as watched:
             result.width = float(self._arm.move_gripper(goal.width, speed, goal.force, watched))
         return f"The gripper is open by {result.width * 1000:.0f} mm."
+
+    def _guide_by_hand(
+        self, goal: GuideByHand.Goal, result: GuideByHand.Result, progress: Progress
+    ) -> str:
+        longest = self._settings.guide_seconds
+        if not 0.0 <= goal.max_seconds <= longest:
+            raise GoalError(f"max_seconds is {goal.max_seconds} s, expected 0 to {longest}")
+        with self._of_client(goal.client, progress) as alive, self._stoppable(alive) as watched:
+            self._guiding = goal.max_seconds or longest
+            self._arm.guide(self._guiding, watched)
+        return "The time is over and the arm holds again."
+
+    def _guiding_feedback(self, _: str, fraction: float, __: str) -> GuideByHand.Feedback:
+        seconds = fraction * self._guiding
+        loose = seconds >= self._settings.robot.guiding.release
+        return GuideByHand.Feedback(seconds=seconds, loose=loose)
 
     @contextlib.contextmanager
     def _stoppable(self, progress: Progress) -> Iterator[Progress]:

@@ -26,6 +26,11 @@ def record(context: typer.Context) -> None:
     hand_over("kalm_ros.operate", ["record", *context.args])
 
 
+def guide(context: typer.Context) -> None:
+    """Let go of the arm, to move it by hand."""
+    hand_over("kalm_ros.operate", ["guide", *context.args])
+
+
 def hand(context: typer.Context) -> None:
     """Open or close the hand."""
     hand_over("kalm_ros.operate", ["hand", *context.args])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import franky
@@ -13,36 +13,34 @@ import numpy as np
 
 from kalm_core.errors import (
     BusyError,
-    CancelledError,
     ConnectionLostError,
     GoalError,
     GripperBlockedError,
     ReflexError,
     RobotError,
-    TrackingError,
 )
 from kalm_core.progress import Progress
 from kalm_core.robot.arm_state import ArmState
 from kalm_core.robot.connection import FRANKY_ERRORS, connect_gripper, connect_robot
 from kalm_core.robot.ee_follower import EePathFollower
 from kalm_core.robot.gripper_driver import GripperDriver
+from kalm_core.robot.hand_guiding import HandGuiding
 from kalm_core.robot.joint_follower import JointPathFollower
 from kalm_core.robot.path_follower import PathFollower
 from kalm_core.robot.punctuality import Punctuality
 from kalm_core.robot.robot_settings import RobotSettings
-from kalm_core.robot.watchdog import Watchdog
+from kalm_core.robot.target_stream import RECOVER, TargetStream
 from kalm_core.se3 import Array
 from kalm_core.trajectory import EndEffectorTrajectory, JointPath
 
 _ERROR_NAMES = tuple(name for name in dir(franky.Errors) if not name.startswith("_"))
-_LONGEST_STEP = 0.05  # [s] of a path per tick, so that a short stall delays and never jumps
-_REPORT_PERIOD = 0.1  # [s]
 _NOBODY = Progress()
-_RECOVER = "look at the arm, clear what it met, call recover, then retry"
 
 
 class FrankyArm:
     """One arm, one motion at a time; `state` and `stop` may be called from any thread.
+
+    A path needs the arm and the hand. While the arm is guided by hand, the fingers may move.
 
     Attributes:
         settings: as given.
@@ -59,10 +57,10 @@ class FrankyArm:
         self.punctuality = Punctuality(settings.late_target)
         self._robot: Any = connect_robot(settings)
         self._gripper = GripperDriver(connect_gripper(settings), settings)
-        self._busy = threading.Lock()
-        self._stop_requested = threading.Event()
-        self._halt_lock = threading.Lock()
-        self._halting = False
+        self._targets = TargetStream(self._robot, settings)
+        self._arm_busy = threading.Lock()
+        self._hand_busy = threading.Lock()
+        self._stops = 0  # how often `stop` was called
 
     def state(self) -> ArmState:
         """Read the robot; takes about a millisecond at rest and less in motion.
@@ -95,7 +93,7 @@ class FrankyArm:
         left = [name for name in state.errors if not name.startswith("gripper")]
         if left:
             kind = ReflexError if any("reflex" in name for name in left) else RobotError
-            raise kind(f"the arm still has the error {', '.join(left)}", _RECOVER)
+            raise kind(f"the arm still has the error {', '.join(left)}", RECOVER)
         return state
 
     def follow_joint_path(
@@ -125,10 +123,10 @@ class FrankyArm:
             CancelledError: `progress.should_stop` said so; the arm is still.
         """
         _check_scale(speed_scale)
-        with self._motion():
+        with self._motion() as stopped:
             now = self._ready_state()
             follower = JointPathFollower(path, now.q, speed_scale, self.settings, tolerance)
-            return self._follow(follower, progress)
+            return self._follow(follower, progress, stopped)
 
     def follow_ee_path(
         self,
@@ -158,13 +156,31 @@ class FrankyArm:
             CancelledError: `progress.should_stop` said so; the arm is still.
         """
         _check_scale(speed_scale)
-        with self._motion():
+        with self._motion() as stopped:
             self._gripper.await_idle()
             now = self._ready_state()
             follower = EePathFollower(
                 trajectory, joints, now, self._gripper, speed_scale, self.settings
             )
-            return self._follow(follower, progress)
+            return self._follow(follower, progress, stopped)
+
+    def guide(self, seconds: float, progress: Progress = _NOBODY) -> None:
+        """Let a person move the arm by hand; it lets go slowly, and holds again in the end.
+
+        The fingers can be moved by `move_gripper` meanwhile.
+
+        Args:
+            seconds: ends by itself after so long, on the robot's clock [s].
+            progress: reports "guiding"; asked often whether to stop.
+
+        Raises:
+            BusyError: a motion runs.
+            RobotError: a joint became too fast, the controller failed, or `stop` was called.
+            CancelledError: `progress.should_stop` said so; the arm is still.
+        """
+        with self._motion(self._arm_busy) as stopped:
+            follower = HandGuiding(self._ready_state().q, seconds, self.settings)
+            self._follow(follower, progress, stopped)
 
     def move_gripper(
         self, width: float, speed: float, force: float, progress: Progress = _NOBODY
@@ -188,13 +204,13 @@ class FrankyArm:
             RobotError: the hand failed, or `stop` was called.
             CancelledError: `progress.should_stop` said so.
         """
-        with self._motion():
+        with self._motion(self._hand_busy) as stopped:
             start = self.state()
             deadline = self._gripper.deadline(start.time)
             self._gripper.start(width, speed or self.settings.gripper_speed, force)
             try:
                 while not self._gripper.finished():
-                    if self._stop_requested.is_set():
+                    if stopped():
                         raise RobotError("the gripper was stopped by request")
                     way = abs(width - start.gripper_width) or 1.0
                     done = abs(self._gripper.width - start.gripper_width) / way
@@ -217,13 +233,14 @@ class FrankyArm:
         Raises:
             RobotError: the arm could not be stopped or does not answer.
         """
-        self._stop_requested.set()
+        self._stops += 1
         try:
+            self._connected()
             try:
-                self._halt()
+                self._targets.halt()
             finally:
                 self._gripper.abort()
-            self._await_rest()
+            self._targets.await_rest()
         except FRANKY_ERRORS as error:
             raise self._lost(error) from error
         self.state()  # a robot that does not answer is not known to be still
@@ -235,8 +252,10 @@ class FrankyArm:
             BusyError: a motion runs and does not end.
             RobotError: they remain, with their names.
         """
-        if not self._busy.acquire(timeout=self.settings.answer_timeout):
-            raise BusyError("the arm executes a motion", "wait for its end or stop it")
+        with self._motion(timeout=self.settings.answer_timeout):
+            self._clear_errors()
+
+    def _clear_errors(self) -> None:
         try:
             robot = self._connected()
             robot.recover_from_errors()
@@ -248,8 +267,6 @@ class FrankyArm:
                 time.sleep(0.02)  # the state that says so is still on its way
         except FRANKY_ERRORS as error:
             raise RobotError(f"recovery failed: {error}", "check the arm in Desk") from error
-        finally:
-            self._busy.release()
         if errors:
             raise RobotError(
                 f"errors remain after recovery: {', '.join(errors)}", "check the arm in Desk"
@@ -266,115 +283,33 @@ class FrankyArm:
         try:
             self.stop()
         finally:
-            if self._busy.acquire(timeout=self.settings.answer_timeout):
-                self._busy.release()  # the motion that was stopped has let go of the robot
+            if self._arm_busy.acquire(timeout=self.settings.answer_timeout):
+                self._arm_busy.release()  # the motion that was stopped has let go of the robot
             self._gripper.close()
             self._robot = None
 
     @contextmanager
-    def _motion(self) -> Iterator[None]:
-        """Hold the arm for one motion."""
-        if not self._busy.acquire(blocking=False):
-            raise BusyError("the arm executes another motion", "wait for its end or stop it")
-        try:
-            self._stop_requested.clear()
-            self._halting = False
-            yield
-        except FRANKY_ERRORS as error:
-            raise self._lost(error) from error
-        finally:
-            self._busy.release()
-
-    def _follow(self, follower: PathFollower, progress: Progress) -> float:
-        """Stream a follower's targets to its end; the arm is at rest whatever happens."""
-        robot = self._connected()
-        with Watchdog(robot, self.settings.stall_timeout, self._halt) as watchdog:
-            try:
-                follower.start(robot)
-                self._stream(robot, follower, progress, watchdog)
-            finally:
-                try:
-                    self._halt()
-                finally:
-                    follower.end()
-                self._await_rest()
-                self._join(robot)
-        return follower.largest_error
-
-    def _stream(
-        self, robot: Any, follower: PathFollower, progress: Progress, watchdog: Watchdog
-    ) -> None:
-        """Feed the tracker at the pace of the robot's clock until the follower is done."""
-        last = float(robot.state.time.to_sec())
-        seen = reported = time.monotonic()
-        while True:
-            if progress.should_stop():
-                raise CancelledError(follower.stage)
-            if watchdog.barked:
-                raise RobotError(
-                    f"no target was sent for {self.settings.stall_timeout} s and the watchdog "
-                    "stopped the arm",
-                    "free the processor for this program, then retry",
-                )
-            if self._stop_requested.is_set():
-                raise RobotError("stopped by request")
-            if not robot.is_in_control:
-                self._join(robot)
-                raise RobotError("the arm left its controller without an error", _RECOVER)
-            state, wall = robot.state, time.monotonic()
-            now = float(state.time.to_sec())
-            if now > last:
-                watchdog.feed(now)
-                self.punctuality.note(now - last)
-                if follower.tick(robot, state, min(now - last, _LONGEST_STEP)):
-                    return
-                last, seen = now, wall
-                if follower.largest_error > self.settings.tracking_error_limit:
-                    raise TrackingError(
-                        f"the tool is {follower.largest_error:.3f} m from its path, allowed are "
-                        f"{self.settings.tracking_error_limit} m",
-                        "check what holds the arm",
+    def _motion(self, *parts: threading.Lock, timeout: float = 0.0) -> Iterator[Callable[[], bool]]:
+        """Hold arm and hand, or one of them, for one motion; gives whether `stop` was called."""
+        with ExitStack() as held:
+            for part in parts or (self._arm_busy, self._hand_busy):
+                if not part.acquire(timeout=timeout):
+                    raise BusyError(
+                        "the arm executes another motion", "wait for its end or stop it"
                     )
-            elif wall - seen > self.settings.answer_timeout:
-                raise ConnectionLostError(
-                    f"the clock of {self.settings.host} stands still since {wall - seen:.1f} s",
-                    "check the arm or the simulator",
-                )
-            if wall - reported > _REPORT_PERIOD:
-                progress.report(follower.stage, min(1.0, follower.fraction), "")
-                reported = wall
-            time.sleep(self.settings.period)
+                held.callback(part.release)
+            before = self._stops
+            try:
+                yield lambda: self._stops != before
+            except FRANKY_ERRORS as error:
+                raise self._lost(error) from error
 
-    def _halt(self) -> None:
-        """Begin to bring the arm to rest, once per motion; callable from any thread."""
-        robot = self._connected()
-        with self._halt_lock:
-            if self._halting or not robot.is_in_control:
-                return
-            self._halting = True
-            stop = franky.TorqueStopMotion(
-                damping=np.array(self.settings.stop_damping),
-                ramp_duration=self.settings.stop_ramp,
-            )
-            robot.move(stop, asynchronous=True)
-
-    def _await_rest(self) -> None:
-        """Wait until no motion controls the arm; stop it abruptly if that takes too long."""
-        robot = self._connected()
-        end = time.monotonic() + 2.0 * self.settings.answer_timeout
-        while robot.is_in_control:
-            if time.monotonic() > end:
-                robot.stop()
-                raise RobotError("the arm did not come to rest and was stopped hard", _RECOVER)
-            time.sleep(0.002)
-
-    def _join(self, robot: Any) -> None:
-        """Surface the error that ended the motion in franky's thread, if any."""
-        try:
-            robot.join_motion(self.settings.answer_timeout)
-        except franky.ControlException as error:
-            kind = ReflexError if "reflex" in str(error) else RobotError
-            raise kind(f"the controller stopped the arm: {error}", _RECOVER) from error
+    def _follow(
+        self, follower: PathFollower, progress: Progress, stopped: Callable[[], bool]
+    ) -> float:
+        """Stream a follower's targets to its end; the arm is at rest whatever happens."""
+        self._connected()
+        return self._targets.follow(follower, progress, stopped, self.punctuality)
 
     def _connected(self) -> Any:
         """Return the robot, unless it was closed."""
@@ -386,7 +321,7 @@ class FrankyArm:
     def _lost(self, error: Exception) -> RobotError:
         """Return the error for what franky raised: a reflex, or a robot that does not answer."""
         if "reflex" in str(error):
-            return ReflexError(f"the arm stopped itself: {error}", _RECOVER)
+            return ReflexError(f"the arm stopped itself: {error}", RECOVER)
         return ConnectionLostError(
             f"the arm at {self.settings.host} failed: {error}",
             "check the arm or the simulator, then call recover to connect again",

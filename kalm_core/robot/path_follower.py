@@ -20,6 +20,7 @@ class PathFollower(ABC):
 
     Attributes:
         stage: name of this part in progress reports.
+        thresholds: (joint torque [Nm], tool force [N]) from without that stop the arm.
         fraction: share of the path that is done, in [0, 1].
         largest_error: largest distance between commanded and reached tool so far [m].
     """
@@ -33,6 +34,7 @@ class PathFollower(ABC):
         self._elapsed = 0.0
         self._settled_for = 0.0
         self.largest_error = 0.0
+        self.thresholds = (settings.collision_torque, settings.collision_force)
 
     @property
     def fraction(self) -> float:

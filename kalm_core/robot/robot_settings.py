@@ -23,6 +23,27 @@ SIMULATED_FRICTION = (1.1, 1.1, 1.1, 1.1, 0.7, 0.4, 0.2)
 """Coulomb friction [Nm] that suits franky-sim; its joints have 1.137 x4, 0.763, 0.44, 0.248."""
 
 
+class GuidingSettings(Settings):
+    """How the arm gives way while a person moves it by hand."""
+
+    release: float = Field(
+        2.0, ge=0.5, le=10.0, description="time in which the arm lets go [s, robot]"
+    )
+    damping: _SevenSoft = Field(
+        (8.0, 8.0, 8.0, 8.0, 3.0, 2.0, 1.0),
+        description="of joints 1 to 7, up to 100, so that it moves calmly [Nms/rad]",
+    )
+    fastest: float = Field(
+        1.5, ge=0.1, le=2.5, description="a joint that is faster stops the arm [rad/s]"
+    )
+    torque: float = Field(
+        60.0, ge=1.0, le=100.0, description="joint torque of the person that stops the arm [Nm]"
+    )
+    force: float = Field(
+        80.0, ge=1.0, le=100.0, description="force of the person that stops the arm [N]"
+    )
+
+
 class RobotSettings(Settings):
     """How `FrankyArm` connects and moves. The defaults are those for a real FR3."""
 
@@ -205,6 +226,7 @@ class RobotSettings(Settings):
         description="interrupt moving fingers on stop and cancel; false for franky-sim, whose hand "
         "never answers an interrupted command: there the fingers end their motion",
     )
+    guiding: GuidingSettings = GuidingSettings()
 
     @classmethod
     def for_simulator(cls, host: str) -> RobotSettings:

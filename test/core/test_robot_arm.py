@@ -40,13 +40,25 @@ START = np.array([0.0, 0.0, 0.0, -1.57, 0.0, 1.57, 0.785])
 AWAY = START + np.array([0.3, 0.2, -0.2, -0.2, 0.2, 0.2, 0.3])
 
 # The wrist's own damping of franky-sim is unstable at 1 kHz (joint 7 hums at 0.08 rad/s): lower it.
+# A line on the standard input, "x y z" in newtons, pushes the hand until the next one.
 SERVER = """
-import sys
+import sys, threading
+import mujoco, numpy
 from franky_sim import SimulationServer
 from franky_sim.mujoco_simulator import MujocoSimulator
 with MujocoSimulator() as simulator:
     simulator.add_robot(kp=(4500.0,) * 2 + (3500.0,) * 2 + (1000.0,) * 3,
                         kv=(450.0,) * 2 + (350.0,) * 2 + (70.0,) * 3)
+    force = numpy.zeros(3)
+    def read():
+        for line in sys.stdin:
+            force[:] = [float(word) for word in line.split()]
+    def push(_):
+        hand = next(b for b in range(simulator.model.nbody)
+                    if simulator.model.body(b).name.endswith("hand"))
+        simulator.data.xfrc_applied[hand, :3] = force
+    simulator.register_pre_step_callback(push)
+    threading.Thread(target=read, daemon=True).start()
     with SimulationServer(simulator, [sys.argv[1]]) as server:
         print("ready", flush=True)
         server.run_forever()
@@ -61,10 +73,19 @@ class Server:
             f"127.{random.randint(1, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
         )
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER, self.host], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", SERVER, self.host],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"
+
+    def push(self, x: float, y: float, z: float) -> None:
+        """Push the hand with a force in the base frame [N]."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{x} {y} {z}\n")
+        self.process.stdin.flush()
 
     def kill(self) -> None:
         self.process.kill()
@@ -77,14 +98,19 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def shared_arm() -> Iterator[FrankyArm]:
+def server() -> Iterator[Server]:
     started = Server()
     try:
-        arm = FrankyArm(started.settings())
-        yield arm
-        arm.close()
+        yield started
     finally:
         started.kill()
+
+
+@pytest.fixture(scope="module")
+def shared_arm(server: Server) -> Iterator[FrankyArm]:
+    arm = FrankyArm(server.settings())
+    yield arm
+    arm.close()
 
 
 @pytest.fixture
@@ -404,6 +430,75 @@ def test_a_second_motion_is_refused_while_one_runs(arm):
                 refused.append(error)
 
     arm.follow_joint_path(joint_line(arm.state().q, START + 0.1), 1.0, Progress(report))
+    assert len(refused) == 1
+
+
+def moved(arm: FrankyArm, since: Array) -> float:
+    """Return how far the hand is from where it was in a (4, 4) pose [m]."""
+    return float(np.linalg.norm(arm.state().T_base_ee[:3, 3] - since[:3, 3]))
+
+
+def test_a_guided_arm_stays_where_it_is_left_and_goes_where_it_is_pushed(server, arm):
+    start, seen = arm.state().T_base_ee, {}
+
+    def person(_: str, fraction: float, __: str) -> None:
+        now = fraction * 7.0
+        if now > 4.0 and "left" not in seen:  # it has let go 2 s ago
+            seen["left"] = moved(arm, start)
+            server.push(0.0, 10.0, 0.0)
+        elif now > 5.0 and "pushed" not in seen:
+            server.push(0.0, 0.0, 0.0)
+            seen["pushed"] = moved(arm, start)
+            arm.move_gripper(0.02, 0.1, 0.0)  # the fingers move meanwhile
+
+    arm.guide(7.0, Progress(person))
+    assert seen["left"] < 0.01
+    assert seen["pushed"] > 0.03
+    assert arm.state().gripper_width == pytest.approx(0.02, abs=0.003)
+    since = arm.state()
+    assert time_until_still(arm, since.time) < 0.5
+    server.push(0.0, 12.0, 0.0)
+    time.sleep(1.0)
+    server.push(0.0, 0.0, 0.0)
+    assert moved(arm, since.T_base_ee) < 0.01  # it holds again
+
+
+def test_a_guided_arm_that_becomes_fast_is_stopped(server, arm):
+    def person(_: str, fraction: float, __: str) -> None:
+        if fraction > 0.3:
+            server.push(0.0, 40.0, 0.0)
+
+    try:
+        with pytest.raises(RobotError, match=r"joint \d moved at .* while it was guided"):
+            arm.guide(8.0, Progress(person))
+    finally:
+        server.push(0.0, 0.0, 0.0)
+    assert time_until_still(arm, arm.state().time) < 1.0
+
+
+@pytest.mark.parametrize("end", ["cancel", "stop"])
+def test_guiding_ends_when_it_is_told_to(arm, end):
+    began = time.monotonic()
+    if end == "cancel":
+        with pytest.raises(CancelledError):
+            arm.guide(60.0, Progress(should_stop=lambda: time.monotonic() > began + 1.0))
+    else:
+        threading.Timer(1.0, arm.stop).start()
+        with pytest.raises(RobotError, match="stopped by request"):
+            arm.guide(60.0)
+    assert not arm.state().moving
+
+
+def test_no_path_begins_while_the_arm_is_guided(arm):
+    refused = []
+
+    def report(*_: object) -> None:
+        if not refused:
+            with pytest.raises(BusyError) as error:
+                arm.follow_joint_path(joint_line(arm.state().q, AWAY))
+            refused.append(error)
+
+    arm.guide(0.5, Progress(report))
     assert len(refused) == 1
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,9 @@ class World:
 
     def joints(self) -> np.ndarray:
         return c.joint_state_from_ros(self.client.read_topic("joint_states", JointState, 20.0))[0]
+
+    def opening(self) -> float:
+        return c.joint_state_from_ros(self.client.read_topic("joint_states", JointState, 20.0))[1]
 
     def move(self, target: np.ndarray, speed: float = 0.8):
         path = joint_line(self.joints(), target, speed)
@@ -292,6 +296,13 @@ def said(process: subprocess.Popen[str], typed: str = "") -> tuple[int, str]:
     return process.returncode, " ".join((out + err).split())
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60.0
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 def test_the_operators_commands_say_how_it_ended(world):
     world.look()
     code, text = said(kalm("do", SKILL, "--view-only"))
@@ -309,14 +320,35 @@ def test_the_operators_commands_say_how_it_ended(world):
 def test_a_demonstration_is_recorded_until_enter(world):
     recording = kalm("record", "typed")
     bag = world.folder / "demonstrations" / "typed"
-    end = time.monotonic() + 60.0
-    while not bag.with_name("typed.recording").is_dir():
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    wait_until(bag.with_name("typed.recording").is_dir)
     time.sleep(2.0)
     code, text = said(recording, "\n")
     assert code == 0 and f"kalm demonstrations {bag}" in text, text
     assert all(topic.messages > 0 for topic in inspect_bag(bag).topics)
+
+
+def test_a_demonstration_is_shown_by_hand_with_keys_for_the_fingers(world):
+    world.look()
+    assert said(kalm("hand", "0.05"))[0] == 0
+    showing = kalm("record", "shown", "--guide")
+    wait_until((world.folder / "demonstrations" / "shown.recording").is_dir)
+    wait_until(lambda: world.end(world.move(world.view))[1] is Outcome.BUSY)
+    assert showing.stdin is not None
+    showing.stdin.write("c\n")
+    showing.stdin.flush()
+    wait_until(lambda: world.opening() < 0.01)
+    code, text = said(showing, "\n")
+    assert code == 0 and "kalm demonstrations" in text, text
+    assert np.abs(world.joints() - world.view).max() < 0.05  # nobody pushed it
+    assert world.end(world.move(world.view))[1] is Outcome.SUCCEEDED  # and it holds again
+
+
+def test_a_guided_arm_holds_when_the_operator_is_gone(world):
+    guiding = kalm("guide")
+    wait_until(lambda: world.end(world.move(world.view))[1] is Outcome.BUSY)
+    guiding.kill()
+    guiding.wait()
+    wait_until(lambda: world.end(world.move(world.view))[1] is Outcome.SUCCEEDED)
 
 
 def test_ctrl_c_on_the_command_line_stops_the_arm(world):
