@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from action_msgs.msg import GoalStatus, GoalStatusArray
+from rclpy.qos import qos_profile_action_status_default
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
@@ -79,6 +81,18 @@ class World:
         self.view = view.joints
         self.stamps: list[float] = []
         client.node.create_subscription(JointState, "joint_states", self._hear, LISTEN_SENSOR)
+
+        self.guided = False
+        client.node.create_subscription(
+            GoalStatusArray,
+            "robot/guide_by_hand/_action/status",
+            self._hear_status,
+            qos_profile_action_status_default,
+        )
+
+    def _hear_status(self, message: GoalStatusArray) -> None:
+        running = (GoalStatus.STATUS_EXECUTING, GoalStatus.STATUS_CANCELING)
+        self.guided = any(status.status in running for status in message.status_list)
 
     def _hear(self, message: JointState) -> None:
         self.stamps.append(time.monotonic())
@@ -332,7 +346,8 @@ def test_a_demonstration_is_shown_by_hand_with_keys_for_the_fingers(world):
     assert said(kalm("hand", "0.05"))[0] == 0
     showing = kalm("record", "shown", "--guide")
     wait_until((world.folder / "demonstrations" / "shown.recording").is_dir)
-    wait_until(lambda: world.end(world.move(world.view))[1] is Outcome.BUSY)
+    wait_until(lambda: world.guided)
+    assert world.end(world.move(world.view))[1] is Outcome.BUSY
     assert showing.stdin is not None
     showing.stdin.write("c\n")
     showing.stdin.flush()
@@ -345,10 +360,11 @@ def test_a_demonstration_is_shown_by_hand_with_keys_for_the_fingers(world):
 
 def test_a_guided_arm_holds_when_the_operator_is_gone(world):
     guiding = kalm("guide")
-    wait_until(lambda: world.end(world.move(world.view))[1] is Outcome.BUSY)
+    wait_until(lambda: world.guided)
     guiding.kill()
     guiding.wait()
-    wait_until(lambda: world.end(world.move(world.view))[1] is Outcome.SUCCEEDED)
+    wait_until(lambda: not world.guided)
+    assert world.end(world.move(world.view))[1] is Outcome.SUCCEEDED
 
 
 def test_ctrl_c_on_the_command_line_stops_the_arm(world):
