@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from kalm_core.errors import GoalError, NoFeasibleTrajectoryError, RobotError
+from kalm_core.errors import ConnectionLostError, GoalError, NoFeasibleTrajectoryError
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.planning.certificate import Certificate
 from kalm_core.planning.certifier import Certifier
@@ -310,7 +310,7 @@ def _seven(q: Array) -> Array:
 
 def _known(gripper: float) -> float:
     if not np.isfinite(gripper):
-        raise RobotError(
+        raise ConnectionLostError(
             "the opening of the hand is not known", "check the hand in Desk, then call recover"
         )
     return gripper

@@ -56,11 +56,14 @@ class FrankyArm:
         self.settings = settings
         self.punctuality = Punctuality(settings.late_target)
         self._robot: Any = connect_robot(settings)
-        self._gripper = GripperDriver(connect_gripper(settings), settings)
+        self._gripper = self._connect_hand()
         self._targets = TargetStream(self._robot, settings)
         self._arm_busy = threading.Lock()
         self._hand_busy = threading.Lock()
         self._stops = 0  # how often `stop` was called
+
+    def _connect_hand(self) -> GripperDriver:
+        return GripperDriver(lambda: connect_gripper(self.settings), self.settings)
 
     def state(self) -> ArmState:
         """Read the robot; takes about a millisecond at rest and less in motion.
@@ -261,7 +264,8 @@ class FrankyArm:
             robot.recover_from_errors()
             if self._gripper.stuck:
                 self._gripper.close()
-                self._gripper = GripperDriver(connect_gripper(self.settings), self.settings)
+                self._gripper = self._connect_hand()
+            self._gripper.await_answer()
             end = time.monotonic() + self.settings.answer_timeout
             while (errors := self.state().errors) and time.monotonic() < end:
                 time.sleep(0.02)  # the state that says so is still on its way

@@ -1,4 +1,9 @@
-"""The Franka Hand: its width is read in a thread of its own, its commands never block the arm."""
+"""The Franka Hand: its width is read in a thread of its own, its commands never block the arm.
+
+libfranka gives up its connection to the hand for good when nothing comes for a second, as after a
+stall of the network or of this machine. The driver then connects anew by itself; until it has, the
+opening is not known and nothing that needs it moves.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +25,7 @@ FRESH = 2
 """Of so many readings the last began after the event that came before them."""
 
 _READ_PERIOD = 0.1  # [s]
+_RETRY_PERIOD = 0.5  # between two attempts to connect anew [s]
 _MAX_OPENING = 0.08  # [m]
 _GRASP_BELOW = 0.005  # [m], a grasp may end this far below its width, which is 0
 _WALL_PER_ROBOT = 5.0  # a simulator may be this much slower than the clock on the wall
@@ -50,9 +56,18 @@ class GripperDriver:
     goal is not the width of the object.
     """
 
-    def __init__(self, gripper: Any, settings: RobotSettings) -> None:
-        """Start reading the width of a connected `franky.Gripper`."""
-        self._gripper = gripper
+    def __init__(self, connect: Callable[[], Any], settings: RobotSettings) -> None:
+        """Connect, and start reading the width.
+
+        Args:
+            connect: returns a connected `franky.Gripper`; called again when that is lost.
+            settings: speed, force, and how long things may take.
+
+        Raises:
+            RobotError: as `connect`.
+        """
+        self._connect = connect
+        self._gripper: Any = connect()
         self._settings = settings
         self._command: _Command | None = None
         self._closed = threading.Event()
@@ -81,8 +96,12 @@ class GripperDriver:
 
     @property
     def stuck(self) -> bool:
-        """Whether a command was given up that has not ended, or the hand does not answer."""
-        return bool(self._error) or (self._command is not None and self._command.is_alive())
+        """Whether a command that was given up holds the connection, or it was closed."""
+        return self._closed.is_set() or self._commanded
+
+    @property
+    def _commanded(self) -> bool:
+        return self._command is not None and self._command.is_alive()
 
     def start(self, opening: float, speed: float, force: float) -> None:
         """Begin to move the fingers.
@@ -167,6 +186,18 @@ class GripperDriver:
             raise RobotError(f"the gripper does not answer: {self._error}", UNKNOWN_HAND)
         return self._width
 
+    def await_answer(self) -> None:
+        """Wait for a connection that was lost to be there again.
+
+        Raises:
+            RobotError: it is not in time.
+        """
+        end = time.monotonic() + self._settings.connect_timeout
+        while self._error:
+            if time.monotonic() > end:
+                raise RobotError(f"the gripper does not answer: {self._error}", UNKNOWN_HAND)
+            time.sleep(0.02)
+
     def close(self) -> None:
         """End the reading thread and give up the connection: from then on the hand is not known."""
         self._closed.set()
@@ -179,6 +210,16 @@ class GripperDriver:
         """Return the deadline of a command that begins now."""
         return GripperDeadline(robot_time, self._settings.gripper_timeout)
 
+    def _connect_anew(self) -> None:
+        """Replace a connection that was lost, unless a command still holds it.
+
+        Raises:
+            RobotError: as `connect`.
+        """
+        if not self._commanded:
+            self._gripper = None
+            self._gripper = self._connect()
+
     def _stop(self) -> None:
         gripper = self._gripper
         try:
@@ -190,14 +231,16 @@ class GripperDriver:
     def _read(self) -> None:
         while not self._closed.is_set():
             try:
+                if self._error:
+                    self._connect_anew()
                 self._width = float(self._gripper.state.width)
                 self._error = ""
-            except FRANKY_ERRORS as error:
+            except (*FRANKY_ERRORS, RobotError) as error:
                 self._width = float(np.nan)
                 self._error = str(error)
             self._readings += 1
             self._first_read.set()
-            self._closed.wait(_READ_PERIOD)
+            self._closed.wait(_RETRY_PERIOD if self._error else _READ_PERIOD)
 
 
 class GripperDeadline:

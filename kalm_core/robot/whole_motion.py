@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kalm_core.errors import GoalError, RobotError
+from kalm_core.errors import ConnectionLostError, GoalError, RobotError
 from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
 from kalm_core.robot.gripper_driver import UNKNOWN_HAND
@@ -45,7 +45,7 @@ def do_motion(  # noqa: PLR0917 (the parts of a motion, in their order)
 
     Raises:
         GoalError: there is an execution without joints.
-        RobotError: the hand does not answer.
+        ConnectionLostError: the hand does not answer.
         KalmError: as `FrankyArm.follow_joint_path`, `follow_ee_path` and `move_gripper` do; the
             text of a `RobotError` begins with the part in which it happened.
     """
@@ -68,7 +68,7 @@ def do_motion(  # noqa: PLR0917 (the parts of a motion, in their order)
         opening = min(float(execution.gripper[0]), MAX_WIDTH)
         width = arm.state().gripper_width
         if not np.isfinite(width):
-            raise RobotError("the opening of the hand is not known", UNKNOWN_HAND)
+            raise ConnectionLostError("the opening of the hand is not known", UNKNOWN_HAND)
         if width < opening - arm.settings.gripper_switch:
             arm.move_gripper(opening, 0.0, 0.0, progress)
     follow("approach", lambda p: arm.follow_joint_path(approach, speed_scale, p))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -24,7 +25,6 @@ from kalm_core.errors import (
 )
 from kalm_core.planning.robot_model import RobotModel
 from kalm_core.progress import Progress
-from kalm_core.robot import franky_arm
 from kalm_core.robot.franky_arm import FrankyArm
 from kalm_core.robot.gripper_driver import GripperDriver
 from kalm_core.robot.joint_line import joint_line
@@ -86,6 +86,12 @@ class Server:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{x} {y} {z}\n")
         self.process.stdin.flush()
+
+    def pause(self, seconds: float) -> None:
+        """Stand still for a while, as where the machine or the network stalls [s, wall]."""
+        self.process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         self.process.kill()
@@ -216,18 +222,39 @@ def test_a_hand_that_cannot_be_connected_anew_is_not_taken_for_a_healthy_one(arm
         def state(self) -> None:
             raise RuntimeError("Net Exception")
 
-    refuse = RobotError("the gripper did not answer")
-    driver = GripperDriver(Lost(), arm.settings)
+    connections: list[object] = [Lost()]
+
+    def connect() -> object:
+        if connections:
+            return connections.pop()
+        raise RobotError("nothing listens there")
+
+    impatient = arm.settings.model_copy(update={"connect_timeout": 1.0})
+    driver = GripperDriver(connect, impatient)
     monkeypatch.setattr(arm, "_gripper", driver)
-    monkeypatch.setattr(franky_arm, "connect_gripper", lambda _: (_ for _ in ()).throw(refuse))
-    for _ in range(2):  # the second time the driver is closed already
-        with pytest.raises(RobotError, match="did not answer"):
+    for _ in range(2):
+        with pytest.raises(RobotError, match="nothing listens there"):
             arm.recover()
         state = arm.state()
         assert np.isnan(state.gripper_width)
         assert any(error.startswith("gripper: ") for error in state.errors)
     with pytest.raises(RobotError, match="gripper does not answer"):
         driver.fresh_width()
+    driver.close()
+    assert driver.stuck
+
+
+def test_a_hand_that_was_silent_is_unknown_and_then_connected_anew(server, arm):
+    server.pause(1.6)  # libfranka gives the connection up after a second
+    end = time.monotonic() + 20.0
+    while np.isfinite(arm.state().gripper_width):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    while np.isnan(arm.state().gripper_width):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert arm.move_gripper(0.06, 0.0, 0.0) == pytest.approx(0.06, abs=0.003)
+    assert not arm.state().errors
 
 
 def test_recover_waits_for_no_motion(arm, monkeypatch):
