@@ -136,6 +136,8 @@ class EpisodeRunner:
         posture = ArmPosture(view.joints, OPEN, HOLD_FORCE if held else 0.0)
         self._laboratory.reset(scene, posture)
         self._rest(SETTLE_TIME)
+        if self._arm.state().errors:
+            self._arm.recover()  # as an operator does between two attempts
         return self._look()
 
     def demonstrate(self, scene: SceneParameters, rng: np.random.Generator) -> SceneTruth:
