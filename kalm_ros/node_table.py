@@ -104,7 +104,7 @@ NODES = (
     ),
     NodeEntry(
         "skill_node",
-        "serves execute_skill with the four actions of the others",
+        "serves execute_skill with the actions of the others",
         Condition.ALWAYS,
         ("skill_node.yaml",),
         (("skills_folder", "skills"),),

@@ -25,6 +25,8 @@ S = TypeVar("S", bound=Settings)
 LARGEST_FLOAT = 1.7976931348623157e308
 LARGEST_INTEGER = 2**63 - 1
 ROS_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides")
+SHARED = ("hand_eye",)
+"""What a user's file may say for all nodes at once; a node that has no such setting ignores it."""
 
 
 def flat_fields(cls: type[Settings], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -51,10 +53,11 @@ def declare_settings(node: Node, cls: type[S], without: tuple[str, ...] = ()) ->
     """
     hidden = tuple(f"{name}." for name in without)
     fields = {name: field for name, field in flat_fields(cls) if not name.startswith(hidden)}
+    foreign = {*ROS_OWN, *SHARED} - {*cls.model_fields}
     given = {
         name: parameter.value
         for name, parameter in node.get_parameters_by_prefix("").items()
-        if name.split(".")[0] not in ROS_OWN
+        if name.split(".")[0] not in foreign
     }
     values = {
         name: _from_parameter(fields[name].annotation, value) if name in fields else value

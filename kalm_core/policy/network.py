@@ -35,7 +35,7 @@ class _Block(nn.Module):
 class TrajectoryUNet(nn.Module):
     """Predicts the clean trajectory from a noisy one, the noise level and the keypoints.
 
-    About 0.28 million parameters with the default settings and eight keypoints.
+    About 0.23 million parameters with the default settings and eight keypoints.
 
     Args:
         keypoints: K; four numbers of each are the condition.

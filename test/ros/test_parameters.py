@@ -64,6 +64,14 @@ def test_a_table_is_replaced_as_a_whole(graph):
     assert not node.has_parameter("weights_of.a")
 
 
+def test_a_calibration_that_is_told_to_all_nodes_is_no_error_for_those_without_one(graph):
+    assert (
+        declare_settings(graph.make("n", hand_eye__translation=[1.0, 2.0, 3.0]), Outer) == Outer()
+    )
+    with pytest.raises(ConfigError, match="hand_eyes"):
+        declare_settings(graph.make("m", hand_eyes__translation=[1.0, 2.0, 3.0]), Outer)
+
+
 def test_what_the_node_sets_itself_is_no_parameter(graph):
     node = graph.make("n")
     assert declare_settings(node, Outer, without=("inner",)).inner == Inner()

@@ -1,0 +1,33 @@
+"""What a demo deletes before it begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kalm_core.errors import GoalError
+from kalm_ros.demo import clear
+
+
+def test_only_what_a_demo_made_is_deleted(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    clear(out)  # nothing is there
+    for name in ("demonstrations", "pictures", "skills"):
+        (out / name).mkdir(parents=True)
+    (out / "report.json").touch()
+    (out / "thesis.tex").touch()
+    with pytest.raises(GoalError, match=r"thesis\.tex"):
+        clear(out)
+    assert (out / "skills").is_dir() and (out / "report.json").is_file()
+    (out / "thesis.tex").unlink()
+    clear(out)
+    assert not out.exists()
+
+
+def test_a_file_is_not_taken_for_a_folder(tmp_path: Path) -> None:
+    file = tmp_path / "demo"
+    file.write_text("mine")
+    with pytest.raises(GoalError, match="another folder"):
+        clear(file)
+    assert file.read_text() == "mine"
