@@ -1,4 +1,4 @@
-"""Limits of the FR3's joints: the stricter of what the arm and what its client allow.
+"""Limits of the FR3 and its hand: the stricter of what the arm and what its client allow.
 
 Position: `franka_description`'s FR3. Velocity: libfranka's FR3, but never above the 2.175 and 2.61
 rad/s that franky 2.0.0 accepts (its FR3 wheels carry the Panda's table). Acceleration and
@@ -14,6 +14,9 @@ from kalm_core.se3 import Array
 
 JOINT_NAMES = tuple(f"fr3_joint{i}" for i in range(1, 8))
 """The arm's joints from the base to the flange."""
+
+HAND_OPENING = 0.08
+"""Widest distance between the fingers of the Franka Hand [m]."""
 
 
 def position_lower() -> Array:

@@ -64,6 +64,7 @@ class Goal:
     task: str
     root: Path
     overwrite: bool
+    training_folder: Path | None = None
 
     def __post_init__(self) -> None:
         check_free(self.root / check_name(self.name), self.overwrite)
@@ -122,6 +123,7 @@ def learn_skill(  # noqa: PLR0917 - in the order in which they are used
     hand_eye: HandEyeSettings | None = None,
     *,
     overwrite: bool = False,
+    training_folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Learn a skill from recorded demonstrations.
@@ -138,6 +140,8 @@ def learn_skill(  # noqa: PLR0917 - in the order in which they are used
         settings: of every stage; None takes the defaults.
         hand_eye: where the camera sits; None takes the default.
         overwrite: replace a skill of that name.
+        training_folder: of the diffusion model's checkpoint, from which a training that was cut
+            goes on, and of its log for TensorBoard; None keeps neither.
         progress: stages "read", "propose", "verify", "train" and "write".
 
     Returns:
@@ -150,7 +154,8 @@ def learn_skill(  # noqa: PLR0917 - in the order in which they are used
         BundleError: the disk refused.
         CancelledError: the caller asked to stop; nothing is left behind.
     """
-    goal, journal = Goal(name, task, Path(skills_root), overwrite), Journal()
+    goal = Goal(name, task, Path(skills_root), overwrite, training_folder)
+    journal = Journal()
     progress = journal.follow(progress or Progress())
     demonstrations = read_all(bags, hand_eye or HandEyeSettings(), journal, progress)
     return _learn(goal, demonstrations, settings or LearningSettings(), journal, progress)
@@ -279,7 +284,7 @@ def teach(  # noqa: PLR0917 - in the order in which they are used
         journal.leave_out,
     )
     journal.require(len(examples))
-    learned = learn_policy(examples, settings.policy, settings.seed, progress)
+    learned = learn_policy(examples, settings.policy, settings.seed, progress, goal.training_folder)
     reference = lesson.reference
     if len(demonstrations) == 1:
         reference = _unproven(reference, settings.distillation.correspondence.min_score)

@@ -99,23 +99,3 @@ def interpolate_poses(stamps: ArrayLike, poses: ArrayLike, query: ArrayLike) -> 
     position = np.stack([np.interp(query, stamps, poses[:, k, 3]) for k in range(3)], axis=-1)
     rotation = Slerp(stamps, Rotation.from_matrix(poses[:, :3, :3]))(query)
     return make_pose(rotation.as_matrix(), position)
-
-
-def fit_rigid(source: ArrayLike, target: ArrayLike, weights: ArrayLike | None = None) -> Array:
-    """Return T_target_source that best maps (N, 3) source points onto target points (Kabsch).
-
-    Args:
-        source: (N, 3) points [m], N >= 3.
-        target: (N, 3) the same points in the other frame.
-        weights: (N,) non-negative; None weighs all alike.
-    """
-    source = np.asarray(source, dtype=np.float64)
-    target = np.asarray(target, dtype=np.float64)
-    w = np.ones(len(source)) if weights is None else np.asarray(weights, dtype=np.float64)
-    w = w / w.sum()
-    center_source, center_target = w @ source, w @ target
-    covariance = (source - center_source).T @ (w[:, None] * (target - center_target))
-    u, _, vt = np.linalg.svd(covariance)
-    flip = np.diag([1.0, 1.0, np.sign(np.linalg.det(vt.T @ u.T))])
-    rotation = vt.T @ flip @ u.T
-    return make_pose(rotation, center_target - rotation @ center_source)

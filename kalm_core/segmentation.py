@@ -16,12 +16,13 @@ from pydantic import Field
 
 from kalm_core.demonstration import Demonstration
 from kalm_core.errors import DemonstrationError
+from kalm_core.fr3_limits import HAND_OPENING
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.se3 import Array, interpolate_poses, rotation_angle
 from kalm_core.settings import Settings
 from kalm_core.trajectory import POSES, EndEffectorTrajectory
 
-OPEN = 0.08
+OPEN = HAND_OPENING
 """Command that opens the fingers [m]."""
 CLOSED = 0.0
 """Command that closes the fingers until they hold something [m]."""

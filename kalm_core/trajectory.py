@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kalm_core.errors import GoalError
-from kalm_core.se3 import Array, interpolate_poses, transform_points
+from kalm_core.se3 import Array, interpolate_poses
 
 POSES = 48
 """Poses of a predicted trajectory (section II-E: H = 48)."""
@@ -62,10 +62,6 @@ class EndEffectorTrajectory:
     def transformed(self, T_new_base: Array) -> EndEffectorTrajectory:
         """Return the trajectory in another base frame."""
         return EndEffectorTrajectory(T_new_base @ self.T_base_ee, self.gripper, self.stamps)
-
-    def tool_points(self, points_ee: Array) -> Array:
-        """Return (N, M, 3) positions of (M, 3) tool-frame points [m] along the trajectory."""
-        return np.stack([transform_points(T, points_ee) for T in self.T_base_ee])
 
 
 @dataclass(frozen=True)

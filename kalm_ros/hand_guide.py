@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from kalm_core.fr3_limits import HAND_OPENING
 from kalm_interfaces.action import GuideByHand, MoveGripper
 from kalm_ros.client import GraphClient
 from kalm_ros.conversions import error_from_ros
@@ -19,9 +20,6 @@ KEYS = "o + Enter opens the hand, c + Enter closes it"
 
 POLL = 0.2
 """How long to wait for a line [s]."""
-
-OPENING = 0.08
-"""Of the fingers after "o" [m]."""
 
 FORCE = 20.0
 """With which "c" closes them [N]."""
@@ -49,7 +47,7 @@ class HandGuide:
             return False
         if typed is None:
             return True
-        goals = {"o": MoveGripper.Goal(width=OPENING), "c": MoveGripper.Goal(force=FORCE)}
+        goals = {"o": MoveGripper.Goal(width=HAND_OPENING), "c": MoveGripper.Goal(force=FORCE)}
         if typed not in goals:
             return False
         _demand_success(

@@ -16,6 +16,7 @@ from std_srvs.srv import Trigger
 
 from kalm_core.commands.terminal import Commands, example_text, output
 from kalm_core.errors import CancelledError, KalmError, RobotError
+from kalm_core.fr3_limits import HAND_OPENING
 from kalm_interfaces.action import ExecuteSkill, MoveGripper, RecordDemonstration
 from kalm_ros.client import GraphClient
 from kalm_ros.conversions import error_from_ros
@@ -120,7 +121,9 @@ def guide() -> None:
 
 @_command("hand", "kalm hand 0 --force 20")
 def hand(
-    width: Annotated[float, typer.Argument(min=0.0, max=0.08, help="between the fingers [m]")],
+    width: Annotated[
+        float, typer.Argument(min=0.0, max=HAND_OPENING, help="between the fingers [m]")
+    ],
     force: Annotated[
         float,
         typer.Option(min=0.0, max=70.0, help="closes with it until something is held"),

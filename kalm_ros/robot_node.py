@@ -26,11 +26,12 @@ from kalm_core.errors import (
     MotionRefusedError,
     RobotError,
 )
+from kalm_core.fr3_limits import HAND_OPENING
 from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
 from kalm_core.robot.motion_gate import demand_executable, demand_fresh, demand_same
 from kalm_core.robot.robot_settings import RobotSettings
-from kalm_core.robot.whole_motion import MAX_WIDTH, do_motion
+from kalm_core.robot.whole_motion import do_motion
 from kalm_core.settings import Settings
 from kalm_interfaces.action import ExecuteMotion, ExecuteTrajectory, GuideByHand, MoveGripper
 from kalm_ros.action_server import GoalServer
@@ -259,8 +260,8 @@ class RobotNode(Node):
     def _move_gripper(
         self, goal: MoveGripper.Goal, result: MoveGripper.Result, progress: Progress
     ) -> str:
-        if not 0.0 <= goal.width <= MAX_WIDTH:
-            raise GoalError(f"width is {goal.width} m, expected 0 to {MAX_WIDTH}")
+        if not 0.0 <= goal.width <= HAND_OPENING:
+            raise GoalError(f"width is {goal.width} m, expected 0 to {HAND_OPENING}")
         if not goal.speed >= 0.0 or not goal.force >= 0.0:
             raise GoalError(f"speed {goal.speed} and force {goal.force} must not be negative")
         speed = goal.speed or self._settings.robot.gripper_speed

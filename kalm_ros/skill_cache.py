@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Collection
 from pathlib import Path
 
 from kalm_core.skill import Skill, load_skill, skill_folder
@@ -18,13 +17,10 @@ class SkillCache:
 
     Args:
         root: the skill folder.
-        features: names of the detector's feature extractors, which the skills must have; None does
-            not ask.
     """
 
-    def __init__(self, root: Path, features: Collection[str] | None = None) -> None:
+    def __init__(self, root: Path) -> None:
         self._root = root
-        self._features = features
         self._lock = threading.Lock()
         self._loaded: dict[str, tuple[str, Skill]] = {}
 
@@ -41,7 +37,7 @@ class SkillCache:
             checksum = _checksum(folder / "skill.yaml")
             known = self._loaded.get(name)
             if known is None or not checksum or known[0] != checksum:
-                known = (checksum, load_skill(folder, self._features))
+                known = (checksum, load_skill(folder))
                 self._loaded[name] = known
             return known[1]
 

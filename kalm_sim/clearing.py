@@ -7,12 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 
+from kalm_core.fr3_limits import HAND_OPENING
 from kalm_core.planning.robot_model import RobotModel
 from kalm_core.se3 import Array
 from kalm_sim.scene import SceneParameters
 from kalm_sim.viewpoints import READY
 
-OPEN = 0.08
+OPEN = HAND_OPENING
 """Opening of the fingers when nothing is held [m]."""
 
 

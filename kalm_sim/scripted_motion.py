@@ -56,11 +56,6 @@ class GraspScript(Script):
     open_width: float
 
     @property
-    def T_base_pregrasp(self) -> Array:
-        """The (4, 4) pose from which the approach starts."""
-        return np.asarray(self.approach.T_base_ee[0])
-
-    @property
     def pieces(self) -> tuple[EndEffectorTrajectory, ...]:
         """The three motions in order."""
         return (self.approach, self.work, self.retreat)

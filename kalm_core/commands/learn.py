@@ -29,6 +29,10 @@ def learn(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace a skill of that name")
     ] = False,
+    training_folder: Annotated[
+        Path | None,
+        typer.Option(help="a training that was cut goes on from there; its log for TensorBoard"),
+    ] = None,
 ) -> None:
     """Learn a skill from recorded demonstrations. Ctrl-C stops cleanly."""
     from kalm_core.learning import LearningSettings, learn_skill
@@ -51,6 +55,7 @@ def learn(
             settings,
             hand_eye,
             overwrite=overwrite,
+            training_folder=training_folder,
             progress=progress,
         )
     output.print(f"The skill {name} is in {bundle}", markup=False, soft_wrap=True)

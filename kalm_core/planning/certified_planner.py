@@ -22,7 +22,7 @@ from kalm_core.planning.pace import feasible_stamps
 from kalm_core.planning.planner import MotionPlan, PlanningSettings
 from kalm_core.planning.ranking import best
 from kalm_core.planning.robot_body import body_urdf
-from kalm_core.planning.robot_model import RobotModel
+from kalm_core.planning.robot_model import RobotModel, seven_joints
 from kalm_core.planning.straight import StraightWays, holds_from_the_start
 from kalm_core.progress import Progress
 from kalm_core.rgbd import RgbdFrame
@@ -121,7 +121,7 @@ class CertifiedPlanner:
         frame: RgbdFrame | None = None,
     ) -> JointPath:
         """See `MotionPlanner.path_to`."""
-        joints, q_goal, gripper = _seven(joints), _seven(q_goal), _known(gripper)
+        joints, q_goal, gripper = seven_joints(joints), seven_joints(q_goal), _known(gripper)
         obstacles = no_obstacles() if frame is None else self.see(frame, joints, gripper)
         self.surroundings.set_obstacles(obstacles)
         self._free.see(obstacles)
@@ -142,7 +142,7 @@ class CertifiedPlanner:
         progress = progress or Progress()
         if not trajectories:
             raise GoalError("there is no trajectory to plan for")
-        joints, gripper = _seven(joints), _known(gripper)
+        joints, gripper = seven_joints(joints), _known(gripper)
         progress.step("planning", 0.0, "looking for obstacles")
         self.prepare(self.see(frame, joints, gripper), keypoints)
         self.surroundings.set_gripper(gripper)
@@ -299,13 +299,6 @@ def _summary(rejections: list[_Rejection], failures: list[str]) -> str:
     if failures:
         text += f"; {len(failures)} collision checks failed ({failures[0]})"
     return text
-
-
-def _seven(q: Array) -> Array:
-    joints = np.asarray(q, dtype=np.float64)
-    if joints.shape != (7,) or not np.isfinite(joints).all():
-        raise GoalError(f"the arm's joints are {joints!r}, expected 7 finite numbers")
-    return joints
 
 
 def _known(gripper: float) -> float:

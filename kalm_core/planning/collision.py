@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kalm_core import fr3_limits
 from kalm_core.errors import BackendUnavailableError
+from kalm_core.fr3_limits import HAND_OPENING
 from kalm_core.planning.contacts import FINGERS, Contact, ContactFinder
 from kalm_core.planning.obstacles import Obstacles, no_obstacles
 from kalm_core.planning.robot_body import grown_urdf
@@ -65,7 +66,7 @@ class CollisionScene:
 
     def set_gripper(self, opening: float) -> None:
         """Set the opening between the fingers [m] for all later checks."""
-        self.gripper = float(np.clip(opening, 0.0, 0.08))
+        self.gripper = float(np.clip(opening, 0.0, HAND_OPENING))
         self.scene.setJointPositions(self._full(np.zeros(7)))
 
     def set_obstacles(self, obstacles: Obstacles, touchable: Obstacles | None = None) -> None:

@@ -137,7 +137,7 @@ class RobotModel:
 
     def forward(self, q: Array) -> Array:
         """Return T_base_ee (4, 4), the pose of the tool frame at joints q (7,) [rad]."""
-        self._pin.framesForwardKinematics(self._model, self._data, _joints(q))
+        self._pin.framesForwardKinematics(self._model, self._data, seven_joints(q))
         pose: Array = (self._T_base_root * self._data.oMf[self._tool]).homogeneous
         return pose.copy()
 
@@ -166,7 +166,7 @@ class RobotModel:
         """Return the (6, 7) Jacobian of the tool's twist (linear, angular) in the tool frame."""
         return np.asarray(
             self._pin.computeFrameJacobian(
-                self._model, self._data, _joints(q), self._tool, self._pin.LOCAL
+                self._model, self._data, seven_joints(q), self._tool, self._pin.LOCAL
             )
         )
 
@@ -235,7 +235,7 @@ class RobotModel:
     ) -> list[Array]:
         """Return up to `enough` clearly different answers (7,), the nearest to q_seed first."""
         found: list[Array] = []
-        for start in self.start_postures(_joints(q_seed), seeds or self.settings.seeds):
+        for start in self.start_postures(seven_joints(q_seed), seeds or self.settings.seeds):
             q, position, rotation = self._descend(T_base_ee, start)
             if not self._reached(position, rotation):
                 continue
@@ -250,7 +250,7 @@ class RobotModel:
 
         A tenth of a metre counts as much as a radian.
         """
-        starts = self.start_postures(_joints(q_seed), 8)
+        starts = self.start_postures(seven_joints(q_seed), 8)
         misses = [self._descend(T_base_ee, start)[1:] for start in starts]
         return min(misses, key=lambda miss: miss[0] + 0.1 * miss[1])
 
@@ -260,7 +260,7 @@ class RobotModel:
         Every pose is solved from the joints of the pose before, so the answer never jumps.
         """
         s = self.settings
-        q = _joints(q_start)
+        q = seven_joints(q_start)
         joints: list[Array] = []
         for index, pose in enumerate(T_base_ee):
             before = q
@@ -310,8 +310,12 @@ class RobotModel:
                     yield first
 
 
-def _joints(q: Array) -> Array:
-    """Check that q is 7 finite numbers and return them as float64."""
+def seven_joints(q: Array) -> Array:
+    """Return q as float64.
+
+    Raises:
+        GoalError: it is not 7 finite numbers.
+    """
     joints = np.asarray(q, dtype=np.float64)
     if joints.shape != (7,) or not np.isfinite(joints).all():
         raise GoalError(f"the arm's joints are {joints!r}, expected 7 finite numbers")

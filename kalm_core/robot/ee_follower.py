@@ -19,6 +19,7 @@ from kalm_core.errors import (
     RobotError,
     TrackingError,
 )
+from kalm_core.fr3_limits import HAND_OPENING
 from kalm_core.planning.pace import feasible_stamps
 from kalm_core.robot.arm_state import ArmState
 from kalm_core.robot.client_limits import JOINT_LOWER, JOINT_UPPER, JOINT_VELOCITY
@@ -192,7 +193,7 @@ class EePathFollower(PathFollower):
         if self._waiting is None:
             switch = self._switches[0][1]
             force = self._settings.gripper_force if switch.closing else 0.0
-            opening = float(np.clip(switch.opening, 0.0, 0.08))
+            opening = float(np.clip(switch.opening, 0.0, HAND_OPENING))
             self._waiting = self._gripper.deadline(robot_time)
             self._before = self._gripper.width
             self._gripper.start(opening, self._settings.gripper_speed, force)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from kalm_core.errors import GoalError, GripperBlockedError, RobotError
+from kalm_core.fr3_limits import HAND_OPENING
 from kalm_core.robot.connection import FRANKY_ERRORS
 from kalm_core.robot.robot_settings import RobotSettings
 
@@ -26,7 +27,6 @@ FRESH = 2
 
 _READ_PERIOD = 0.1  # [s]
 _RETRY_PERIOD = 0.5  # between two attempts to connect anew [s]
-_MAX_OPENING = 0.08  # [m]
 _GRASP_BELOW = 0.005  # [m], a grasp may end this far below its width, which is 0
 _WALL_PER_ROBOT = 5.0  # a simulator may be this much slower than the clock on the wall
 
@@ -115,8 +115,8 @@ class GripperDriver:
             GoalError: a value is out of range.
             RobotError: the hand is busy or does not answer.
         """
-        if not 0.0 <= opening <= _MAX_OPENING:
-            raise GoalError(f"the gripper's opening is {opening} m, expected 0 to {_MAX_OPENING} m")
+        if not 0.0 <= opening <= HAND_OPENING:
+            raise GoalError(f"the gripper's opening is {opening} m, expected 0 to {HAND_OPENING} m")
         if not 0.0 < speed <= 0.2:
             raise GoalError(f"the gripper's speed is {speed} m/s, expected above 0 and up to 0.2")
         if not 0.0 <= force <= 70.0:
@@ -127,7 +127,7 @@ class GripperDriver:
         gripper = self._gripper
         if force > 0.0:
             self._command = _Command(
-                lambda: gripper.grasp(0.0, speed, force, _GRASP_BELOW, _MAX_OPENING)
+                lambda: gripper.grasp(0.0, speed, force, _GRASP_BELOW, HAND_OPENING)
             )
         else:
             self._command = _Command(lambda: gripper.move(opening, speed))

@@ -7,15 +7,13 @@ from collections.abc import Callable
 import numpy as np
 
 from kalm_core.errors import ConnectionLostError, GoalError, RobotError
+from kalm_core.fr3_limits import HAND_OPENING
 from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
 from kalm_core.robot.gripper_driver import UNKNOWN_HAND
 from kalm_core.robot.punctuality import Punctuality
 from kalm_core.se3 import Array
 from kalm_core.trajectory import EndEffectorTrajectory, JointPath
-
-MAX_WIDTH = 0.08
-"""Opening of the Franka hand [m]."""
 
 _WORDS = {"approach": "on the way there", "execution": "at work", "retreat": "on the way back"}
 
@@ -65,7 +63,7 @@ def do_motion(  # noqa: PLR0917 (the parts of a motion, in their order)
             raise type(error)(f"{_WORDS[name]}: {error.problem}", error.remedy) from error
 
     if execution is not None:
-        opening = min(float(execution.gripper[0]), MAX_WIDTH)
+        opening = min(float(execution.gripper[0]), HAND_OPENING)
         width = arm.state().gripper_width
         if not np.isfinite(width):
             raise ConnectionLostError("the opening of the hand is not known", UNKNOWN_HAND)

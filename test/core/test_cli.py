@@ -217,7 +217,7 @@ def test_learn_gives_everything_to_the_learner(
 ) -> None:
     calls = []
 
-    def learn_skill(*positional: object, overwrite: bool, progress: Progress) -> Path:
+    def learn_skill(*positional: object, overwrite: bool, progress: Progress, **_: object) -> Path:
         progress.step("train", 1.0, "done")
         calls.append((*positional, overwrite))
         return tmp_path / "skills" / "open_drawer"
@@ -255,7 +255,7 @@ def test_a_parameter_that_the_learner_does_not_have_is_named(
 def test_ctrl_c_while_learning_is_exit_code_130(
     monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
-    def learn_skill(*_: object, overwrite: bool, progress: Progress) -> Path:
+    def learn_skill(*_: object, progress: Progress, **__: object) -> Path:
         os.kill(os.getpid(), signal.SIGINT)
         progress.step("train", 0.5)
         raise AssertionError("not stopped")
