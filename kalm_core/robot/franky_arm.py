@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from functools import partial
 
 import franky
 import numpy as np
@@ -55,15 +55,16 @@ class FrankyArm:
         """
         self.settings = settings
         self.punctuality = Punctuality(settings.late_target)
-        self._robot: Any = connect_robot(settings)
+        robot = connect_robot(settings)
         self._gripper = self._connect_hand()
-        self._targets = TargetStream(self._robot, settings)
+        # whoever holds franky's robot holds the connection: this is the one place
+        self._targets: TargetStream | None = TargetStream(robot, settings)
         self._arm_busy = threading.Lock()
         self._hand_busy = threading.Lock()
         self._stops = 0  # how often `stop` was called
 
     def _connect_hand(self) -> GripperDriver:
-        return GripperDriver(lambda: connect_gripper(self.settings), self.settings)
+        return GripperDriver(partial(connect_gripper, self.settings), self.settings)
 
     def state(self) -> ArmState:
         """Read the robot; takes about a millisecond at rest and less in motion.
@@ -72,7 +73,7 @@ class FrankyArm:
             RobotError: the robot does not answer.
         """
         try:
-            robot = self._connected()
+            robot = self._connected().robot
             state = robot.state
             in_control = bool(robot.is_in_control)
         except FRANKY_ERRORS as error:
@@ -238,12 +239,12 @@ class FrankyArm:
         """
         self._stops += 1
         try:
-            self._connected()
+            targets = self._connected()
             try:
-                self._targets.halt()
+                targets.halt()
             finally:
                 self._gripper.abort()
-            self._targets.await_rest()
+            targets.await_rest()
         except FRANKY_ERRORS as error:
             raise self._lost(error) from error
         self.state()  # a robot that does not answer is not known to be still
@@ -260,8 +261,7 @@ class FrankyArm:
 
     def _clear_errors(self) -> None:
         try:
-            robot = self._connected()
-            robot.recover_from_errors()
+            self._connected().robot.recover_from_errors()
             if self._gripper.stuck:
                 self._gripper.close()
                 self._gripper = self._connect_hand()
@@ -282,7 +282,7 @@ class FrankyArm:
         Raises:
             RobotError: the arm could not be stopped or did not answer; it is disconnected as well.
         """
-        if self._robot is None:
+        if self._targets is None:
             return
         try:
             self.stop()
@@ -290,7 +290,7 @@ class FrankyArm:
             if self._arm_busy.acquire(timeout=self.settings.answer_timeout):
                 self._arm_busy.release()  # the motion that was stopped has let go of the robot
             self._gripper.close()
-            self._robot = None
+            self._targets = None
 
     @contextmanager
     def _motion(self, *parts: threading.Lock, timeout: float = 0.0) -> Iterator[Callable[[], bool]]:
@@ -312,15 +312,14 @@ class FrankyArm:
         self, follower: PathFollower, progress: Progress, stopped: Callable[[], bool]
     ) -> float:
         """Stream a follower's targets to its end; the arm is at rest whatever happens."""
-        self._connected()
-        return self._targets.follow(follower, progress, stopped, self.punctuality)
+        return self._connected().follow(follower, progress, stopped, self.punctuality)
 
-    def _connected(self) -> Any:
-        """Return the robot, unless it was closed."""
-        robot = self._robot
-        if robot is None:
+    def _connected(self) -> TargetStream:
+        """Return what moves the arm, unless it was closed."""
+        targets = self._targets
+        if targets is None:
             raise RobotError("the connection to the arm was closed", "connect again")
-        return robot
+        return targets
 
     def _lost(self, error: Exception) -> RobotError:
         """Return the error for what franky raised: a reflex, or a robot that does not answer."""

@@ -31,10 +31,14 @@ _REPORT_PERIOD = 0.1  # [s]
 
 
 class TargetStream:
-    """Runs one follower at a time on a connected `franky.Robot`."""
+    """Runs one follower at a time on a connected `franky.Robot`.
+
+    Attributes:
+        robot: as given.
+    """
 
     def __init__(self, robot: Any, settings: RobotSettings) -> None:
-        self._robot = robot
+        self.robot = robot
         self._settings = settings
         self._halt_lock = threading.Lock()
         self._halting = False
@@ -62,10 +66,10 @@ class TargetStream:
             CancelledError: `progress.should_stop` said so.
         """
         self._halting = False
-        self._robot.set_collision_behavior(*follower.thresholds)
-        with Watchdog(self._robot, self._settings.stall_timeout, self.halt) as watchdog:
+        self.robot.set_collision_behavior(*follower.thresholds)
+        with Watchdog(self.robot, self._settings.stall_timeout, self.halt) as watchdog:
             try:
-                follower.start(self._robot)
+                follower.start(self.robot)
                 self._feed(follower, progress, watchdog, stopped, punctuality)
             finally:
                 try:
@@ -85,7 +89,7 @@ class TargetStream:
         punctuality: Punctuality,
     ) -> None:
         """Feed the tracker at the pace of the robot's clock until the follower is done."""
-        robot, settings = self._robot, self._settings
+        robot, settings = self.robot, self._settings
         last = float(robot.state.time.to_sec())
         seen = reported = time.monotonic()
         while True:
@@ -128,7 +132,7 @@ class TargetStream:
 
     def halt(self) -> None:
         """Begin to bring the arm to rest, once per motion; callable from any thread."""
-        robot = self._robot
+        robot = self.robot
         with self._halt_lock:
             if self._halting or not robot.is_in_control:
                 return
@@ -141,7 +145,7 @@ class TargetStream:
 
     def await_rest(self) -> None:
         """Wait until no motion controls the arm; stop it abruptly if that takes too long."""
-        robot = self._robot
+        robot = self.robot
         end = time.monotonic() + 2.0 * self._settings.answer_timeout
         while robot.is_in_control:
             if time.monotonic() > end:
@@ -152,7 +156,7 @@ class TargetStream:
     def _join(self) -> None:
         """Surface the error that ended the motion in franky's thread, if any."""
         try:
-            self._robot.join_motion(self._settings.answer_timeout)
+            self.robot.join_motion(self._settings.answer_timeout)
         except franky.ControlException as error:
             kind = ReflexError if "reflex" in str(error) else RobotError
             raise kind(f"the controller stopped the arm: {error}", RECOVER) from error

@@ -542,7 +542,6 @@ def test_a_closed_arm_is_free_a_held_one_is_named_and_a_lost_one_is_no_hang():
     first.close()
     with pytest.raises(RobotError, match=r"closed"):
         first.state()
-    del first
     arm = FrankyArm(server.settings(connect_timeout=10.0))
     assert np.abs(arm.state().q - START - 0.02).max() < 0.005
 
