@@ -14,7 +14,8 @@ from kalm_core.se3 import Array, invert_pose, transform_points
 _HAND_REACH = (0.10, 0.12)  # half size of hand and camera mount across the fingers [m]
 _HELD_WIDTH = (0.005, 0.07)  # a constant opening between these is a hand that holds something [m]
 _BY_ITSELF = 0.3  # the tool works itself where it is slow and this close
-_HELD_REACH = 0.10  # how far what is held may work from the tool, as a cup over a bowl [m]
+_HELD_REACH = 0.10  # how far what is held works from the tool, as a cup over a bowl; to twice [m]
+_ALIKE = 0.8  # moments with this share of the greatest weight may all be the work
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,13 @@ def find_contact(
     weight = np.exp(-((distance / width) ** 2)) * activity
     best = int(weight.argmax())
     if weight[best] < _BY_ITSELF and holds_something(demonstration):
+        # how far what is held reaches is not known: within its reach, nearer says nothing
         way = np.linalg.norm(tool - tool[0], axis=1)
-        weight = np.exp(-((distance / _HELD_REACH) ** 2)) * activity * way
-        best = int(weight.argmax())
-        if distance[best] > 2 * _HELD_REACH:
+        weight = np.where(distance < 2 * _HELD_REACH, activity * way, 0.0)
+        if weight.max() == 0.0:
             return None
+        there = np.flatnonzero(weight > _ALIKE * weight.max())
+        best = int(there[distance[there].argmin()])
         near = scene.query_ball_point(tool[best], distance[best] + _HELD_REACH / 2)
         return Contact(best, np.asarray(points[near].mean(axis=0)), float(distance[best]))
     if weight[best] < 1e-3:

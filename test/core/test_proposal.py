@@ -92,10 +92,10 @@ def test_a_tool_that_rests_in_the_end_worked_elsewhere(cabinet):
     assert np.linalg.norm(worked.position - scene.top_handle) < 0.02
 
 
-def over_the_handle(demonstration, scene, opening):
-    """A hand that comes to rest 11 cm above the top handle; it starts at rest far from it."""
+def over_the_handle(demonstration, scene, opening, height=0.11):
+    """A hand that comes to rest above the top handle [m]; it starts at rest far from it."""
     T = demonstration.T_base_ee.copy()
-    above = scene.top_handle + [0.0, 0.0, 0.11] + 0.02 * scene.T_base_cabinet[:3, 0]
+    above = scene.top_handle + [0.0, 0.0, height] + 0.02 * scene.T_base_cabinet[:3, 0]
     away = np.clip((70 - np.arange(120)) / 40, 0.0, 1.0)[:, None]
     T[:, :3, 3] = above + away * (0.3 * scene.T_base_cabinet[:3, 0] + [0.0, 0.0, 0.1])
     return with_motion(demonstration, T, np.full(120, opening))
@@ -105,6 +105,25 @@ def test_a_hand_that_holds_something_works_on_what_is_under_it(cabinet):
     demonstration, scene = cabinet
     contact = find_contact(over_the_handle(demonstration, scene, 0.06))
     assert contact is not None and contact.sample >= 70
+    assert np.linalg.norm(contact.position - scene.top_handle) < 0.09
+
+
+def test_what_a_held_thing_passes_nearer_to_on_its_way_is_not_what_it_works_on(cabinet):
+    demonstration, scene = cabinet
+    over = over_the_handle(demonstration, scene, 0.06, height=0.18)
+    points = scene_points(over).reshape(-1, 3)
+    points = points[np.isfinite(points).all(axis=1)]
+    halfway = (over.T_base_ee[0, :2, 3] + scene.top_handle[:2]) / 2
+    below = points[np.linalg.norm(points[:, :2] - halfway, axis=1).argmin()]
+    passed = np.add(below, [0.0, 0.0, 0.05])
+    T = over.T_base_ee.copy()
+    step = 0.02 * (over.stamps[50] - over.stamps[20])  # slow, but not at rest
+    slowly = np.add(passed, [0.0, step, 0.0])
+    for begin, end, to in ((0, 20, passed), (20, 50, slowly), (50, 70, T[70, :3, 3])):
+        share = np.linspace(0, 1, end - begin + 1)[:, None]
+        T[begin : end + 1, :3, 3] = T[begin, :3, 3] + share * (to - T[begin, :3, 3])
+    contact = find_contact(with_motion(over, T, over.gripper))
+    assert contact is not None and contact.sample >= 65
     assert np.linalg.norm(contact.position - scene.top_handle) < 0.09
 
 
