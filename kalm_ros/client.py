@@ -25,6 +25,9 @@ from kalm_ros.sub_action import cancel_late
 WAIT_FOR_SERVER = 60.0
 """How long a server may take to appear on the graph [s, wall]."""
 
+CALL_BACK = 2.0
+"""How long a caller that gives up waits for each answer, to undo what it began [s, wall]."""
+
 SETTLE = 0.3
 """A server that was just discovered may not know yet where to send its answer [s, wall]."""
 
@@ -90,11 +93,20 @@ class GraphClient:
         try:
             handle = self.wait(sending, 30.0, name)
         except (ClientError, KeyboardInterrupt):
-            sending.add_done_callback(cancel_late)
+            self._call_back(sending, name)
             raise
         if not handle.accepted:
             raise ClientError(f"{name} refused the goal")
         return handle
+
+    def _call_back(self, sending: Any, name: str) -> None:
+        """Cancel a goal whose acceptance nobody waited for, also when it is accepted later."""
+        try:
+            handle = self.wait(sending, CALL_BACK, name)
+            if handle.accepted:
+                self.wait(handle.cancel_goal_async(), CALL_BACK, f"cancelling {name}")
+        except ClientError:
+            sending.add_done_callback(cancel_late)
 
     def call_action(
         self,

@@ -40,8 +40,8 @@ from kalm_sim.tasks.registry import TASKS, task_named
 NEW_SCENES = 1000
 """Seed of the first scene in which the skill is done; demonstrations have seeds below it."""
 
-MADE = {"demonstrations", "pictures", "report.json", "skills"}
-"""What a demo puts into its folder."""
+MARK = ".kalm_demo"
+"""File by which a demo knows a folder that it made: only such a one does it delete."""
 
 console = Console()
 
@@ -248,15 +248,16 @@ def clear(out: Path) -> None:
     """Delete what an earlier demo left in a folder.
 
     Raises:
-        GoalError: it holds what no demo made; nothing is deleted then.
+        GoalError: no demo made it; nothing is deleted then.
     """
-    strange = sorted({path.name for path in out.glob("*")} - MADE)
-    if strange or out.is_file():
+    if not out.exists():
+        return
+    made = out.is_dir() and ((out / MARK).is_file() or not any(out.iterdir()))
+    if not made:
         raise GoalError(
-            f"{out} is no folder of a demo: it holds {', '.join(strange[:3]) or 'data'}",
-            "give --out another folder",
+            f"{out} is no folder that a demo made", "give --out another folder, or delete it"
         )
-    shutil.rmtree(out, ignore_errors=True)
+    shutil.rmtree(out)
 
 
 def run(out: Path, seeds: list[int], scenes: int, choice: Choice, echo: Echo) -> DemoReport:
@@ -271,6 +272,7 @@ def run(out: Path, seeds: list[int], scenes: int, choice: Choice, echo: Echo) ->
     """
     bags, pictures = out / "demonstrations", out / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
+    (out / MARK).touch()
     with laboratory(bags, out / "skills", choice.task, echo) as (client, operator):
         start = time.monotonic()
         paths = sorted(str(path) for path in bags.iterdir())[: len(seeds)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import select
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from kalm_core.errors import CancelledError
 from kalm_core.fr3_limits import HAND_OPENING
 from kalm_interfaces.action import GuideByHand, MoveGripper
 from kalm_ros.client import GraphClient
@@ -20,9 +21,6 @@ KEYS = "o + Enter opens the hand, c + Enter closes it"
 
 POLL = 0.2
 """How long to wait for a line [s]."""
-
-FORCE = 20.0
-"""With which "c" closes them [N]."""
 
 
 class HandGuide:
@@ -47,7 +45,7 @@ class HandGuide:
             return False
         if typed is None:
             return True
-        goals = {"o": MoveGripper.Goal(width=HAND_OPENING), "c": MoveGripper.Goal(force=FORCE)}
+        goals = {"o": MoveGripper.Goal(width=HAND_OPENING), "c": MoveGripper.Goal(force=-1.0)}
         if typed not in goals:
             return False
         _demand_success(
@@ -58,17 +56,28 @@ class HandGuide:
 
 @contextmanager
 def guided_by_hand(client: GraphClient) -> Iterator[HandGuide]:
-    """Have the arm let go while this context lasts, and hold again at its end."""
+    """Have the arm let go while this context lasts, and hold again at its end.
+
+    Raises:
+        KalmError: it did not come to hold as it should.
+    """
     with Heartbeat(client.node).beating() as word:
         goal = GuideByHand.Goal(client=word)
         handle = client.send_goal("robot/guide_by_hand", GuideByHand, goal)
         ending = handle.get_result_async()
-        try:
-            yield HandGuide(client, ending)
-        finally:
+
+        def hold() -> Any:
             if not ending.done():
                 client.wait(handle.cancel_goal_async(), 10.0, "the end of guiding")
-            client.wait(ending, 30.0, "robot_node")
+            return client.wait(ending, 30.0, "robot_node").result
+
+        try:
+            yield HandGuide(client, ending)
+        except BaseException:
+            hold()
+            raise
+        with suppress(CancelledError):  # it was asked for
+            _demand_success(hold())
 
 
 def _demand_success(result: Any) -> None:
@@ -77,13 +86,29 @@ def _demand_success(result: Any) -> None:
         raise error
 
 
-def take_typed() -> str | None:
-    """Wait a moment for a line on the standard input; None when there is none, or it is closed."""
-    ready, _, _ = select.select([sys.stdin], [], [], POLL)
-    if not ready:
-        return None
-    line = sys.stdin.readline()
-    if not line:
-        time.sleep(POLL)
-        return None
-    return line.strip()
+class Typed:
+    """Lines typed on the standard input, or coming through a pipe.
+
+    Args:
+        descriptor: of the input.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._rest = b""
+
+    def take(self) -> str | None:
+        """Wait a moment for a line; None when there is none, or the input is closed."""
+        if b"\n" not in self._rest:
+            ready, _, _ = select.select([self._descriptor], [], [], POLL)
+            if not ready:
+                return None
+            read = os.read(self._descriptor, 4096)
+            if not read:
+                time.sleep(POLL)
+            self._rest += read
+        line, end, rest = self._rest.partition(b"\n")
+        if not end:
+            return None
+        self._rest = rest
+        return line.decode(errors="replace").strip()

@@ -25,7 +25,12 @@ _SAME_TIME = 1e-6  # [s], to which stamps in messages are rounded and more
 
 
 def motion_to_ros(motion: Motion, certificate: Certificate, stamp: int) -> CertifiedMotion:
-    """Return the message of a certified motion, digest included; the stamp is now [ns].
+    """Return the message of a certified motion, digest included.
+
+    Args:
+        motion: the motion.
+        certificate: of it.
+        stamp: of the image that it was planned from [ns].
 
     Raises:
         GoalError: the certificate says no.
@@ -46,7 +51,7 @@ def motion_to_ros(motion: Motion, certificate: Certificate, stamp: int) -> Certi
 
 
 def view_motion_to_ros(path: JointPath, stamp: int) -> CertifiedMotion:
-    """Return the message of a free motion that was checked; the stamp is now [ns]."""
+    """Return the message of a free motion that was checked; the stamp is the image's [ns]."""
     header = header_to_ros(stamp, BASE_FRAME)
     return _sealed(CertifiedMotion(header=header, approach=joint_path_to_ros(path, header)))
 

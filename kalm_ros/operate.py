@@ -6,6 +6,8 @@ does, and end with the graph's own sentence.
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Annotated, Any
@@ -20,7 +22,7 @@ from kalm_core.fr3_limits import HAND_OPENING
 from kalm_interfaces.action import ExecuteSkill, MoveGripper, RecordDemonstration
 from kalm_ros.client import GraphClient
 from kalm_ros.conversions import error_from_ros
-from kalm_ros.hand_guide import KEYS, guided_by_hand, take_typed
+from kalm_ros.hand_guide import KEYS, Typed, guided_by_hand
 
 LONGEST = 600.0
 """A goal that takes longer is cancelled [s, wall]."""
@@ -87,19 +89,26 @@ def record(
             goal,
             lambda f: line.update(f"recording: {f.seconds:.0f} s, {f.messages} messages; {keys}"),
         )
-        ending = handle.get_result_async()
+        ending, typed = handle.get_result_async(), Typed(sys.stdin.fileno())
         try:
             with ExitStack() as loose:
                 obey = loose.enter_context(guided_by_hand(client)).obey if guide else _go_on
-                while not ending.done() and obey(take_typed()):
+                while not ending.done() and obey(typed.take()):
                     pass
                 if not ending.done():
                     client.call_service("kalm/finish_recording", Trigger, Trigger.Request(), 60.0)
         except (KalmError, KeyboardInterrupt):
-            client.wait(handle.cancel_goal_async(), 10.0, "cancelling the recording")
-            client.wait(ending, 30.0, "the recorder")
+            if ending.done():  # the arm failed to hold afterwards: the bag is there all the same
+                _tell_recorded(ending.result().result)
+            else:
+                client.wait(handle.cancel_goal_async(), 10.0, "cancelling the recording")
+                client.wait(ending, 30.0, "the recorder")
             raise
         result = client.wait(ending, 60.0, "the recorder").result
+    _tell_recorded(result)
+
+
+def _tell_recorded(result: Any) -> None:
     _end(result.outcome)
     output.print(f"look at it with: kalm demonstrations {result.bag}", markup=False)
 
@@ -114,7 +123,8 @@ def guide() -> None:
     """Let go of the arm, to move it by hand, until Enter is pressed."""
     with _graph("guiding") as client, guided_by_hand(client) as loose:
         status.print(f"the arm lets go, hold it: Enter ends it, {KEYS}")
-        while loose.obey(take_typed()):
+        typed = Typed(sys.stdin.fileno())
+        while loose.obey(typed.take()):
             pass
     output.print("The arm holds again.")
 
@@ -126,7 +136,12 @@ def hand(
     ],
     force: Annotated[
         float,
-        typer.Option(min=0.0, max=70.0, help="closes with it until something is held"),
+        typer.Option(
+            min=-1.0,
+            max=70.0,
+            help="closes with it [N] until something is held, and needs the width 0; -1 takes "
+            "robot_node's gripper_force",
+        ),
     ] = 0.0,
 ) -> None:
     """Open or close the hand."""
@@ -158,7 +173,12 @@ def _trigger(service: str) -> None:
 
 @contextmanager
 def _graph(what: str) -> Iterator[GraphClient]:
-    """Give a client of the graph; Ctrl-C becomes the error that `what` was cancelled."""
+    """Give a client of the graph; Ctrl-C becomes the error that `what` was cancelled.
+
+    A terminal that is closed does as Ctrl-C does.
+    """
+    for signal_number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(signal_number, signal.default_int_handler)
     try:
         with GraphClient("kalm_operator") as client:
             yield client

@@ -59,6 +59,7 @@ class RecorderNode(Node):
             "kalm/record_demonstration",
             self._record,
             self._feedback,
+            attended=True,  # what nobody ends is no demonstration
         )
         self.create_service(
             Trigger,
@@ -180,10 +181,10 @@ class RecorderNode(Node):
         return root / f"{number:03d}"
 
     def _finish(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        before = self._ends  # read first: it may end by itself while this asks
         if not self._server.busy:
             response.success, response.message = False, "no recording runs"
             return response
-        before = self._ends
         self._finish_asked.set()
         end = time.monotonic() + FINISH_TIMEOUT
         with self._ended:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 from geometry_msgs.msg import PoseStamped
 from pydantic import Field
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -31,6 +32,7 @@ from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
 from kalm_core.robot.motion_gate import demand_executable, demand_fresh, demand_same
 from kalm_core.robot.robot_settings import RobotSettings
+from kalm_core.robot.stop_latch import StopLatch
 from kalm_core.robot.whole_motion import do_motion
 from kalm_core.settings import Settings
 from kalm_interfaces.action import ExecuteMotion, ExecuteTrajectory, GuideByHand, MoveGripper
@@ -103,7 +105,7 @@ class RobotNode(Node):
         self._arm = self._connect()
         self._joints = self.create_publisher(JointState, topics.JOINT_STATES.lstrip("/"), STATES)
         self._pose = self.create_publisher(PoseStamped, topics.EE_POSE.lstrip("/"), STATES)
-        self._stopped = threading.Event()
+        self._stop_latch = StopLatch()
         self._heartbeats = HeartbeatWatch(self)
         arm, hand = threading.Lock(), threading.Lock()
         self._motion = AllOf((arm, hand))
@@ -262,11 +264,19 @@ class RobotNode(Node):
     ) -> str:
         if not 0.0 <= goal.width <= HAND_OPENING:
             raise GoalError(f"width is {goal.width} m, expected 0 to {HAND_OPENING}")
-        if not goal.speed >= 0.0 or not goal.force >= 0.0:
-            raise GoalError(f"speed {goal.speed} and force {goal.force} must not be negative")
-        speed = goal.speed or self._settings.robot.gripper_speed
+        if not goal.speed >= 0.0 or np.isnan(goal.force):
+            raise GoalError(f"speed {goal.speed} and force {goal.force}: expected 0 or more")
+        if goal.force != 0.0 and goal.width > 0.0:
+            raise GoalError(
+                f"a hand that closes with {goal.force} N has no width to reach, {goal.width} m was "
+                "given",
+                "leave out one of them",
+            )
+        usual = self._settings.robot
+        force = usual.gripper_force if goal.force < 0.0 else goal.force
+        speed = goal.speed or usual.gripper_speed
         with self._stoppable(progress) as watched:
-            result.width = float(self._arm.move_gripper(goal.width, speed, goal.force, watched))
+            result.width = float(self._arm.move_gripper(goal.width, speed, force, watched))
         return f"The gripper is open by {result.width * 1000:.0f} mm."
 
     def _guide_by_hand(
@@ -288,23 +298,23 @@ class RobotNode(Node):
     @contextlib.contextmanager
     def _stoppable(self, progress: Progress) -> Iterator[Progress]:
         """Give a goal that ends at `robot/stop` too; after one, nothing moves until a recover."""
-        if self._stopped.is_set():
+        if self._stop_latch.holds:
             raise MotionRefusedError(
                 "the arm was stopped by robot/stop", "look at the arm, then call robot/recover"
             )
         try:
             yield Progress(
-                progress.report, lambda: progress.should_stop() or self._stopped.is_set()
+                progress.report, lambda: progress.should_stop() or self._stop_latch.holds
             )
         except CancelledError:
-            if self._stopped.is_set() and not progress.should_stop():
+            if self._stop_latch.holds and not progress.should_stop():
                 raise RobotError(
                     "the arm was stopped by request", "look at the arm, then call robot/recover"
                 ) from None
             raise
 
     def _stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._stopped.set()
+        self._stop_latch.stop()
         return self._answer(self._arm.stop, "The arm has stopped.", response)
 
     def _recover(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -315,16 +325,25 @@ class RobotNode(Node):
         if not self._motion.acquire(timeout=self._settings.robot.answer_timeout):
             raise BusyError("a motion runs", "wait for its end or call robot/stop, then recover")
         try:
-            try:
-                self._arm.state()
-            except RobotError:
-                with contextlib.suppress(RobotError):  # the arm at its other end is gone already
-                    self._arm.close()
-                self._arm = FrankyArm(self._settings.robot)
-            self._arm.recover()
-            self._stopped.clear()
+            with self._stop_latch.releasing():
+                if not self._arm_answers():
+                    with contextlib.suppress(RobotError):  # its other end is gone already
+                        self._arm.close()
+                    self._arm = FrankyArm(self._settings.robot)
+                self._arm.recover()
         finally:
             self._motion.release()
+
+    def _arm_answers(self) -> bool:
+        """Return whether the arm can be read.
+
+        The error that says no holds franky's connection, and with it the arm, until it is gone.
+        """
+        try:
+            self._arm.state()
+        except RobotError:
+            return False
+        return True
 
     @staticmethod
     def _answer(act: Callable[[], None], done: str, response: Trigger.Response) -> Trigger.Response:

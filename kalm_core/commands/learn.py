@@ -31,7 +31,10 @@ def learn(
     ] = False,
     training_folder: Annotated[
         Path | None,
-        typer.Option(help="a training that was cut goes on from there; its log for TensorBoard"),
+        typer.Option(
+            help="for the diffusion model's trainings: one that was cut goes on from there, and "
+            "TensorBoard shows their logs"
+        ),
     ] = None,
 ) -> None:
     """Learn a skill from recorded demonstrations. Ctrl-C stops cleanly."""

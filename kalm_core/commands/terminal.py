@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -25,6 +26,9 @@ PIPE_WIDTH = 100
 FAILED, CANCELLED = 1, 130
 """Exit codes, besides 0 and the 2 of a wrong command line."""
 
+DEBUG = "KALM_DEBUG"
+"""Set where `kalm --debug` hands over to another process: that one shows traces too."""
+
 output = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 errors = Console(stderr=True, highlight=False)
 
@@ -37,7 +41,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KalmError as error:
-            if ctx.params.get("debug"):
+            if ctx.params.get("debug") or DEBUG in os.environ:
                 raise
             print_error(error)
             raise typer.Exit(CANCELLED if isinstance(error, CancelledError) else FAILED) from error

@@ -109,7 +109,7 @@ def learn_policy(
             0 nothing is compared, and the diffusion model is taken where it can be trained.
         seed: see `train`.
         progress: stage "train".
-        folder: see `train`.
+        folder: see `train`; trainings without some demonstrations have folders of their own in it.
 
     Raises:
         KeypointsNotFoundError: an example has fewer than three keypoints that fit together.
@@ -123,7 +123,7 @@ def learn_policy(
     folds = min(settings.folds, len(examples))
     if folds == 1:
         folds = 2
-    comparison = _compare(examples, folds, settings, seed, progress)
+    comparison = _compare(examples, folds, settings, seed=seed, progress=progress, folder=folder)
     training = None
     if comparison.chosen == "diffusion":
         last = Share(progress, folds / (folds + 1), 1.0)
@@ -154,8 +154,10 @@ def _compare(
     examples: Sequence[Example],
     folds: int,
     settings: PolicySettings,
+    *,
     seed: int,
     progress: Progress,
+    folder: Path | None,
 ) -> Comparison:
     """Leave out each group in turn and choose."""
     if settings.folds == 0 and len(examples) >= MIN_EXAMPLES:
@@ -179,7 +181,7 @@ def _compare(
     largest_group = -(-len(examples) // folds)
     if len(examples) - largest_group >= MIN_EXAMPLES:
         trained, simple = _race(
-            examples, folds, SIMPLE[chosen], settings, seed=seed, progress=progress
+            examples, folds, SIMPLE[chosen], settings, seed=seed, progress=progress, folder=folder
         )
         rival = simple.score
         found["diffusion"] = trained
@@ -254,6 +256,7 @@ def _race(
     *,
     seed: int,
     progress: Progress,
+    folder: Path | None,
 ) -> tuple[_Held, _Held]:
     """Predict each group with the network trained on the others, and with a simple policy.
 
@@ -265,7 +268,8 @@ def _race(
         seen = [e for i, e in enumerate(examples) if i % folds != fold]
         unseen = trusted[fold::folds]
         share = Share(progress, fold / (folds + 1), (fold + 1) / (folds + 1))
-        policy, _ = train(seen, settings, seed, share)
+        own = None if folder is None else folder / f"without_group_{fold}"
+        policy, _ = train(seen, settings, seed, share, own)
         trained.add(policy, unseen, seed)
         arrangement = Arrangement.from_demonstrations([e.keypoints for e in seen])
         simple.add(make(seen, arrangement), unseen, seed)

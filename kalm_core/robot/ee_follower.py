@@ -26,9 +26,9 @@ from kalm_core.robot.client_limits import JOINT_LOWER, JOINT_UPPER, JOINT_VELOCI
 from kalm_core.robot.compliance import bounded_error
 from kalm_core.robot.gripper_driver import (
     FRESH,
-    UNKNOWN_HAND,
     GripperDeadline,
     GripperDriver,
+    demand_known_opening,
 )
 from kalm_core.robot.gripper_switches import GripperSwitch, gripper_switches
 from kalm_core.robot.joint_follower import check_limits, check_start, friction_compensation
@@ -197,11 +197,11 @@ class EePathFollower(PathFollower):
             self._waiting = self._gripper.deadline(robot_time)
             self._before = self._gripper.width
             self._gripper.start(opening, self._settings.gripper_speed, force)
-        elif not self._gripper.finished():
-            self._waiting.check(robot_time)
-        elif self._has_read():
+        elif self._gripper.finished() and self._has_read():
             self._waiting, self._read_at_end = None, None
             self._demand_reached(self._switches.pop(0)[1])
+        else:
+            self._waiting.check(robot_time)
 
     def _has_read(self) -> bool:
         """Return whether the width was read again since the hand ended its command."""
@@ -218,8 +218,7 @@ class EePathFollower(PathFollower):
         """
         s, width = self._settings, self._gripper.width
         told = switch.opening > 2 * s.gripper_empty  # a measured width, not only a command
-        if not np.isfinite(width):
-            raise RobotError(f"the hand does not answer: {self._gripper.error}", UNKNOWN_HAND)
+        demand_known_opening(width, self._gripper.error)
         said = f"the fingers ended at {width * 1000:.1f} mm"
         if told:
             said += f" instead of about {switch.opening * 1000:.0f} mm"

@@ -23,7 +23,7 @@ from kalm_core.progress import Progress
 from kalm_core.robot.arm_state import ArmState
 from kalm_core.robot.connection import FRANKY_ERRORS, connect_gripper, connect_robot
 from kalm_core.robot.ee_follower import EePathFollower
-from kalm_core.robot.gripper_driver import GripperDriver
+from kalm_core.robot.gripper_driver import GripperDriver, demand_known_opening
 from kalm_core.robot.hand_guiding import HandGuiding
 from kalm_core.robot.joint_follower import JointPathFollower
 from kalm_core.robot.path_follower import PathFollower
@@ -73,9 +73,7 @@ class FrankyArm:
             RobotError: the robot does not answer.
         """
         try:
-            robot = self._connected().robot
-            state = robot.state
-            in_control = bool(robot.is_in_control)
+            state, in_control = self._connected().read()
         except FRANKY_ERRORS as error:
             raise self._lost(error) from error
         errors = tuple(name for name in _ERROR_NAMES if getattr(state.current_errors, name))
@@ -155,6 +153,8 @@ class FrankyArm:
         Raises:
             GoalError: the speed scale is out of range, or the joints have another shape.
             BusyError: another motion runs.
+            ConnectionLostError: the hand does not answer (nothing has moved then, if it did not
+                before).
             RobotError: the path starts elsewhere or leaves the limits (nothing has moved then),
                 the controller or the hand failed, or `stop` was called.
             CancelledError: `progress.should_stop` said so; the arm is still.
@@ -163,6 +163,7 @@ class FrankyArm:
         with self._motion() as stopped:
             self._gripper.await_idle()
             now = self._ready_state()
+            demand_known_opening(now.gripper_width, self._gripper.error)
             follower = EePathFollower(
                 trajectory, joints, now, self._gripper, speed_scale, self.settings
             )
@@ -214,11 +215,11 @@ class FrankyArm:
             self._gripper.start(width, speed or self.settings.gripper_speed, force)
             try:
                 while not self._gripper.finished():
-                    if stopped():
-                        raise RobotError("the gripper was stopped by request")
                     way = abs(width - start.gripper_width) or 1.0
                     done = abs(self._gripper.width - start.gripper_width) / way
                     progress.step("gripper", done, f"opening {self._gripper.width:.3f} m")
+                    if stopped():  # asked last: who cancels has more to say about it
+                        raise RobotError("the hand was stopped by request", RECOVER)
                     deadline.check(self.state().time)
                     time.sleep(0.02)
             finally:
@@ -318,7 +319,7 @@ class FrankyArm:
         """Return what moves the arm, unless it was closed."""
         targets = self._targets
         if targets is None:
-            raise RobotError("the connection to the arm was closed", "connect again")
+            raise ConnectionLostError("the connection to the arm was closed", "call recover")
         return targets
 
     def _lost(self, error: Exception) -> RobotError:

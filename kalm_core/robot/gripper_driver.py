@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from kalm_core.errors import GoalError, GripperBlockedError, RobotError
+from kalm_core.errors import ConnectionLostError, GoalError, GripperBlockedError, RobotError
 from kalm_core.fr3_limits import HAND_OPENING
 from kalm_core.robot.connection import FRANKY_ERRORS
 from kalm_core.robot.robot_settings import RobotSettings
@@ -29,6 +29,20 @@ _READ_PERIOD = 0.1  # [s]
 _RETRY_PERIOD = 0.5  # between two attempts to connect anew [s]
 _GRASP_BELOW = 0.005  # [m], a grasp may end this far below its width, which is 0
 _WALL_PER_ROBOT = 5.0  # a simulator may be this much slower than the clock on the wall
+
+
+def demand_known_opening(width: float, why: str) -> None:
+    """Refuse to go on with a hand that does not answer.
+
+    Args:
+        width: between its fingers [m]; NaN is not known.
+        why: what its driver says.
+
+    Raises:
+        ConnectionLostError: the opening is not known.
+    """
+    if not np.isfinite(width):
+        raise ConnectionLostError(f"the hand does not answer: {why}", UNKNOWN_HAND)
 
 
 class _Command(threading.Thread):
@@ -71,6 +85,7 @@ class GripperDriver:
         self._settings = settings
         self._command: _Command | None = None
         self._closed = threading.Event()
+        self._exchanging = threading.Lock()
         self._width = float("nan")
         self._error = ""
         self._readings = 0
@@ -113,7 +128,8 @@ class GripperDriver:
 
         Raises:
             GoalError: a value is out of range.
-            RobotError: the hand is busy or does not answer.
+            ConnectionLostError: the hand does not answer.
+            RobotError: it is busy.
         """
         if not 0.0 <= opening <= HAND_OPENING:
             raise GoalError(f"the gripper's opening is {opening} m, expected 0 to {HAND_OPENING} m")
@@ -121,8 +137,7 @@ class GripperDriver:
             raise GoalError(f"the gripper's speed is {speed} m/s, expected above 0 and up to 0.2")
         if not 0.0 <= force <= 70.0:
             raise GoalError(f"the grasping force is {force} N, expected 0 to 70 N")
-        if self._error:
-            raise RobotError(f"the gripper does not answer: {self._error}", "connect again")
+        self._demand_answer()
         self.await_idle()
         gripper = self._gripper
         if force > 0.0:
@@ -141,21 +156,21 @@ class GripperDriver:
         if self._command is not None:
             self._command.join(_WALL_PER_ROBOT * self._settings.gripper_timeout)
             if self._command.is_alive():
-                raise RobotError("the gripper still executes its last command", "connect again")
+                raise RobotError("the gripper still executes its last command", UNKNOWN_HAND)
             self._command = None
 
     def finished(self) -> bool:
         """Return whether the command has ended.
 
         Raises:
-            RobotError: it failed, with the hand's text, or the hand stopped answering.
+            ConnectionLostError: the hand stopped answering.
+            RobotError: it failed, with the hand's text.
         """
         command = self._command
         if command is None:
             return True
         if command.is_alive():
-            if self._error:
-                raise RobotError(f"the gripper does not answer: {self._error}", "connect again")
+            self._demand_answer()
             return False
         self._command = None
         if command.error:
@@ -177,25 +192,25 @@ class GripperDriver:
         """Return the distance between the fingers [m], read after this call.
 
         Raises:
-            RobotError: the hand does not answer.
+            ConnectionLostError: the hand does not answer.
         """
         before, end = self._readings, time.monotonic() + self._settings.answer_timeout
         while self._readings < before + FRESH and time.monotonic() < end:
             time.sleep(0.01)
-        if self._readings < before + FRESH or not np.isfinite(self._width):
-            raise RobotError(f"the gripper does not answer: {self._error}", UNKNOWN_HAND)
-        return self._width
+        width = self._width if self._readings >= before + FRESH else float("nan")
+        demand_known_opening(width, self._error)
+        return width
 
     def await_answer(self) -> None:
         """Wait for a connection that was lost to be there again.
 
         Raises:
-            RobotError: it is not in time.
+            ConnectionLostError: it is not in time.
         """
         end = time.monotonic() + self._settings.connect_timeout
         while self._error:
             if time.monotonic() > end:
-                raise RobotError(f"the gripper does not answer: {self._error}", UNKNOWN_HAND)
+                self._demand_answer()
             time.sleep(0.02)
 
     def close(self) -> None:
@@ -203,7 +218,8 @@ class GripperDriver:
         self._closed.set()
         self._reader.join(self._settings.answer_timeout)
         self._command = None
-        self._gripper = None
+        with self._exchanging:
+            self._gripper = None
         self._width, self._error = float("nan"), "the connection was closed"
 
     def deadline(self, robot_time: float) -> GripperDeadline:
@@ -218,7 +234,18 @@ class GripperDriver:
         """
         if not self._commanded:
             self._gripper = None
-            self._gripper = self._connect()
+            gripper = self._connect()
+            with self._exchanging:
+                self._gripper = None if self._closed.is_set() else gripper
+
+    def _demand_answer(self) -> None:
+        if self._error:
+            raise ConnectionLostError(f"the hand does not answer: {self._error}", UNKNOWN_HAND)
+
+    def _opening(self) -> float | None:
+        """Read the width [m]; None of a closed connection. Keeps no hold of franky's gripper."""
+        gripper = self._gripper
+        return None if gripper is None else float(gripper.state.width)
 
     def _stop(self) -> None:
         gripper = self._gripper
@@ -233,7 +260,10 @@ class GripperDriver:
             try:
                 if self._error:
                     self._connect_anew()
-                self._width = float(self._gripper.state.width)
+                width = self._opening()
+                if width is None or self._closed.is_set():
+                    return
+                self._width = width
                 self._error = ""
             except (*FRANKY_ERRORS, RobotError) as error:
                 self._width = float(np.nan)

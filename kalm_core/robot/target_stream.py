@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import franky
@@ -43,6 +44,10 @@ class TargetStream:
         self._halt_lock = threading.Lock()
         self._halting = False
 
+    def read(self) -> tuple[Any, bool]:
+        """Return franky's state of the robot, and whether a motion controls it."""
+        return self.robot.state, bool(self.robot.is_in_control)
+
     def follow(
         self,
         follower: PathFollower,
@@ -72,13 +77,16 @@ class TargetStream:
                 follower.start(self.robot)
                 self._feed(follower, progress, watchdog, stopped, punctuality)
             finally:
-                try:
-                    self.halt()
-                finally:
-                    follower.end()
-                self.await_rest()
-                self._join()
+                self._come_to_rest(follower)
         return follower.largest_error
+
+    def _come_to_rest(self, follower: PathFollower) -> None:
+        """End a motion; each step is taken even where the one before it failed."""
+        with ExitStack() as last_first:
+            last_first.callback(self._join)
+            last_first.callback(self.await_rest)
+            last_first.callback(follower.end)
+            last_first.callback(self.halt)
 
     def _feed(
         self,
@@ -136,12 +144,12 @@ class TargetStream:
         with self._halt_lock:
             if self._halting or not robot.is_in_control:
                 return
-            self._halting = True
             stop = franky.TorqueStopMotion(
                 damping=np.array(self._settings.stop_damping),
                 ramp_duration=self._settings.stop_ramp,
             )
             robot.move(stop, asynchronous=True)
+            self._halting = True
 
     def await_rest(self) -> None:
         """Wait until no motion controls the arm; stop it abruptly if that takes too long."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
-from kalm_core.errors import ConnectionLostError, GoalError, RobotError
+from kalm_core.errors import GoalError, RobotError
 from kalm_core.fr3_limits import HAND_OPENING
 from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
-from kalm_core.robot.gripper_driver import UNKNOWN_HAND
+from kalm_core.robot.gripper_driver import demand_known_opening
 from kalm_core.robot.punctuality import Punctuality
 from kalm_core.se3 import Array
 from kalm_core.trajectory import EndEffectorTrajectory, JointPath
@@ -64,9 +62,9 @@ def do_motion(  # noqa: PLR0917 (the parts of a motion, in their order)
 
     if execution is not None:
         opening = min(float(execution.gripper[0]), HAND_OPENING)
-        width = arm.state().gripper_width
-        if not np.isfinite(width):
-            raise ConnectionLostError("the opening of the hand is not known", UNKNOWN_HAND)
+        state = arm.state()
+        width = state.gripper_width
+        demand_known_opening(width, ", ".join(state.errors))  # else the way there is in vain
         if width < opening - arm.settings.gripper_switch:
             arm.move_gripper(opening, 0.0, 0.0, progress)
     follow("approach", lambda p: arm.follow_joint_path(approach, speed_scale, p))

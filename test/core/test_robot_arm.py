@@ -9,7 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -103,13 +105,19 @@ class Server:
         )
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+@contextmanager
+def serving() -> Iterator[Server]:
     started = Server()
     try:
         yield started
     finally:
         started.kill()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -210,10 +218,37 @@ def test_nothing_moves_while_the_opening_of_the_hand_is_not_known(arm, monkeypat
     joints, stay = joints_along(arm, trajectory), JointPath(np.stack([before] * 2), np.arange(2.0))
     unknown = replace(arm.state(), gripper_width=float("nan"))
     monkeypatch.setattr(arm, "state", lambda: unknown)
-    with pytest.raises(RobotError, match="opening of the hand is not known"):
+    with pytest.raises(RobotError, match="hand does not answer"):
         do_motion(arm, stay, trajectory, joints, None)
+    with pytest.raises(RobotError, match="hand does not answer"):
+        arm.follow_ee_path(trajectory, joints)
     monkeypatch.undo()
     assert np.abs(arm.state().q - before).max() < 1e-3
+
+
+def test_a_hand_that_is_closed_while_it_connects_anew_stays_closed(arm):
+    class Silent:
+        @property
+        def state(self) -> None:
+            raise RuntimeError("Net Exception")
+
+    connecting, going_on = threading.Event(), threading.Event()
+    connections = [Silent()]
+
+    def connect() -> object:
+        if not connections:
+            connecting.set()
+            going_on.wait(10.0)
+        return connections.pop() if connections else SimpleNamespace(state=SimpleNamespace(width=1))
+
+    driver = GripperDriver(connect, arm.settings.model_copy(update={"answer_timeout": 0.2}))
+    assert connecting.wait(10.0)
+    driver.close()
+    going_on.set()
+    driver._reader.join(10.0)
+    assert not driver._reader.is_alive()
+    assert np.isnan(driver.width) and "closed" in driver.error
+    assert driver._gripper is None
 
 
 def test_a_hand_that_cannot_be_connected_anew_is_not_taken_for_a_healthy_one(arm, monkeypatch):
@@ -238,7 +273,7 @@ def test_a_hand_that_cannot_be_connected_anew_is_not_taken_for_a_healthy_one(arm
         state = arm.state()
         assert np.isnan(state.gripper_width)
         assert any(error.startswith("gripper: ") for error in state.errors)
-    with pytest.raises(RobotError, match="gripper does not answer"):
+    with pytest.raises(RobotError, match="hand does not answer"):
         driver.fresh_width()
     driver.close()
     assert driver.stuck
@@ -535,8 +570,14 @@ def test_a_dead_host_is_named_with_the_remedy():
         FrankyArm(RobotSettings.for_simulator(host))
 
 
-def test_a_closed_arm_is_free_a_held_one_is_named_and_a_lost_one_is_no_hang():
-    server = Server()
+@pytest.fixture
+def mortal_server() -> Iterator[Server]:
+    with serving() as started:
+        yield started
+
+
+def test_a_closed_arm_is_free_a_held_one_is_named_and_a_lost_one_is_no_hang(mortal_server):
+    server = mortal_server
     first = FrankyArm(server.settings())
     first.follow_joint_path(joint_line(first.state().q, START + 0.02))
     first.close()

@@ -7,20 +7,18 @@ from pathlib import Path
 import pytest
 
 from kalm_core.errors import GoalError
-from kalm_ros.demo import clear
+from kalm_ros.demo import MARK, clear
 
 
 def test_only_what_a_demo_made_is_deleted(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     clear(out)  # nothing is there
-    for name in ("demonstrations", "pictures", "skills"):
+    for name in ("demonstrations", "skills"):  # as in the folder that an operator works in
         (out / name).mkdir(parents=True)
-    (out / "report.json").touch()
-    (out / "thesis.tex").touch()
-    with pytest.raises(GoalError, match=r"thesis\.tex"):
+    with pytest.raises(GoalError, match="no folder that a demo made"):
         clear(out)
-    assert (out / "skills").is_dir() and (out / "report.json").is_file()
-    (out / "thesis.tex").unlink()
+    assert (out / "demonstrations").is_dir() and (out / "skills").is_dir()
+    (out / MARK).touch()
     clear(out)
     assert not out.exists()
 

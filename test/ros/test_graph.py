@@ -324,6 +324,8 @@ def test_the_operators_commands_say_how_it_ended(world):
     code, text = said(kalm("do", "close_it"))
     assert code == 1 and text.startswith("no skill 'close_it' is in")
     assert said(kalm("hand", "0.05")) == (0, "The gripper is open by 50 mm.")
+    code, text = said(kalm("hand", "0.05", "--force", "20"))
+    assert code == 1 and "no width to reach" in text
     assert said(kalm("stop")) == (0, "The arm has stopped.")
     code, text = said(kalm("hand", "0.08"))
     assert code == 1 and "robot/stop" in text and "robot/recover" in text
@@ -339,6 +341,16 @@ def test_a_demonstration_is_recorded_until_enter(world):
     code, text = said(recording, "\n")
     assert code == 0 and f"kalm demonstrations {bag}" in text, text
     assert all(topic.messages > 0 for topic in inspect_bag(bag).topics)
+
+
+def test_a_recording_whose_terminal_is_closed_is_no_demonstration(world):
+    recording = kalm("record", "left")
+    bag = world.folder / "demonstrations" / "left"
+    wait_until(bag.with_name("left.recording").is_dir)
+    recording.send_signal(signal.SIGHUP)
+    code, text = said(recording)
+    assert code == 130 and text.endswith("the recording was cancelled.")
+    assert not bag.exists() and not bag.with_name("left.recording").exists()
 
 
 def test_a_demonstration_is_shown_by_hand_with_keys_for_the_fingers(world):
