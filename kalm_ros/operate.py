@@ -13,15 +13,17 @@ from contextlib import ExitStack, contextmanager
 from typing import Annotated, Any
 
 import typer
+from geometry_msgs.msg import PoseStamped
 from rich.console import Console
 from std_srvs.srv import Trigger
 
+from kalm_core.bags import topics
 from kalm_core.commands.terminal import Commands, example_text, output
 from kalm_core.errors import CancelledError, KalmError, RobotError
 from kalm_core.fr3_limits import HAND_OPENING
 from kalm_interfaces.action import ExecuteSkill, MoveGripper, RecordDemonstration
 from kalm_ros.client import GraphClient
-from kalm_ros.conversions import error_from_ros
+from kalm_ros.conversions import error_from_ros, pose_from_ros
 from kalm_ros.hand_guide import KEYS, Typed, guided_by_hand
 
 LONGEST = 600.0
@@ -120,13 +122,16 @@ def _go_on(typed: str | None) -> bool:
 
 @_command("guide", "kalm guide   (move the arm by hand, then press Enter)")
 def guide() -> None:
-    """Let go of the arm, to move it by hand, until Enter is pressed."""
-    with _graph("guiding") as client, guided_by_hand(client) as loose:
-        status.print(f"the arm lets go, hold it: Enter ends it, {KEYS}")
-        typed = Typed(sys.stdin.fileno())
-        while loose.obey(typed.take()):
-            pass
-    output.print("The arm holds again.")
+    """Let go of the arm, to move it by hand, until Enter is pressed. Then it says where it is."""
+    with _graph("guiding") as client:
+        with guided_by_hand(client) as loose:
+            status.print(f"the arm lets go, hold it: Enter ends it, {KEYS}")
+            typed = Typed(sys.stdin.fileno())
+            while loose.obey(typed.take()):
+                pass
+        pose = client.read_topic(topics.EE_POSE.lstrip("/"), PoseStamped).pose
+    place = "{:.3f} {:.3f} {:.3f} m".format(*pose_from_ros(pose)[:3, 3])
+    output.print(f"The arm holds again, its tool at {place} in the base frame.")
 
 
 @_command("hand", "kalm hand 0 --force 20")

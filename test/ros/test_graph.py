@@ -370,6 +370,16 @@ def test_a_demonstration_is_shown_by_hand_with_keys_for_the_fingers(world):
     assert world.end(world.move(world.view))[1] is Outcome.SUCCEEDED  # and it holds again
 
 
+def test_guiding_ends_with_where_the_tool_is(world):
+    guiding = kalm("guide")
+    wait_until(lambda: world.guided)
+    code, text = said(guiding, "\n")
+    x, y, z = RobotModel.load().forward(world.joints())[:3, 3]
+    assert code == 0
+    told = [float(word) for word in text.partition("its tool at ")[2].split()[:3]]
+    assert told == pytest.approx([x, y, z], abs=2e-3)
+
+
 def test_a_guided_arm_holds_when_the_operator_is_gone(world):
     guiding = kalm("guide")
     wait_until(lambda: world.guided)
