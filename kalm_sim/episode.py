@@ -131,7 +131,8 @@ class EpisodeRunner:
 
     def begin(self, scene: SceneParameters, rng: np.random.Generator) -> RgbdFrame:
         """Put a scene before the robot, the arm at a random view; return what the camera sees."""
-        view = free_view(scene, rng, self._robot)
+        with self._laboratory.slowed():
+            view = free_view(scene, rng, self._robot)
         held = scene.held is not None
         posture = ArmPosture(view.joints, OPEN, HOLD_FORCE if held else 0.0)
         self._laboratory.reset(scene, posture)
@@ -178,16 +179,18 @@ class EpisodeRunner:
         outcome, message = Outcome.SUCCEEDED, ""
         try:
             try:
-                keypoints = find(frame)
-                plan = self._plan(policy, keypoints, frame, seed)
+                with self._laboratory.slowed():
+                    keypoints = find(frame)
+                    plan = self._plan(policy, keypoints, frame, seed)
             except (KeypointsNotFoundError, NoFeasibleTrajectoryError) as first:
                 if isinstance(first, KeypointsNotFoundError) and not search:
                     raise
                 seen = DetectedKeypoints.nothing() if keypoints is None else keypoints
                 frame, looks = self._look_again(first, seen, frame), 2
                 keypoints = None
-                keypoints = find(frame)
-                plan = self._plan(policy, keypoints, frame, seed)
+                with self._laboratory.slowed():
+                    keypoints = find(frame)
+                    plan = self._plan(policy, keypoints, frame, seed)
             motion = plan.motion
             do_motion(
                 self._arm,

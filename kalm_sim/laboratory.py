@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -37,6 +38,8 @@ from kalm_sim.tasks.registry import TASKS
 T = TypeVar("T")
 TICK = 0.001
 """Time between two states of the arm [s]."""
+SLOW_TICK = 0.02
+"""Time on the wall between two of them while nobody waits for the arm [s]."""
 STILL_SPEED = 0.02
 """Joint speed below which the arm counts as still [rad/s]."""
 SETTLE_TIME = 2.0
@@ -87,6 +90,7 @@ class Laboratory:
         candidates = LocalHostnames() if hostname is None else [hostname]
         self._server = SimulationServer(self._simulator, candidates)
         self._realtime = realtime
+        self._idle_tick = TICK
         self._noise = noise
         self._rng = np.random.default_rng(seed)
         self._questions: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
@@ -178,7 +182,19 @@ class Laboratory:
         for server in self._server.robot_servers:
             server.send_state()
         if self._realtime or not self._follows_motion():
-            time.sleep(max(0.0, TICK - (time.perf_counter() - start)))
+            time.sleep(max(0.0, self._idle_tick - (time.perf_counter() - start)))
+
+    @contextmanager
+    def slowed(self) -> Iterator[None]:
+        """Let time go slowly while the arm rests and somebody in this process thinks.
+
+        A thousand steps a second would take much of the interpreter from what is waited for.
+        """
+        self._idle_tick = SLOW_TICK
+        try:
+            yield
+        finally:
+            self._idle_tick = TICK
 
     def _answer(self) -> None:
         """Answer what was asked since the last step."""

@@ -180,3 +180,15 @@ def test_a_reset_can_put_the_arm_somewhere_and_it_stays(
     arm.follow_joint_path(path_to(arm, view.joints + 0.05))
     assert np.abs(arm.state().q - view.joints - 0.05).max() < 0.01
     go_home(arm)
+
+
+def test_time_goes_slowly_while_somebody_thinks(laboratory: Laboratory) -> None:
+    with laboratory.slowed():
+        time.sleep(0.1)
+        before = laboratory.robot_time
+        time.sleep(0.5)
+        passed = laboratory.robot_time - before
+    assert 0.0 < passed < 0.05
+    before = laboratory.robot_time
+    pass_time(laboratory, 0.2)
+    assert laboratory.robot_time >= before + 0.2
