@@ -320,7 +320,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def test_the_operators_commands_say_how_it_ended(world):
     world.look()
     code, text = said(kalm("do", SKILL, "--view-only"))
-    assert code == 0 and "The arm was not moved" in text
+    assert code == 0 and "The arm was not moved" in text, text
     code, text = said(kalm("do", "close_it"))
     assert code == 1 and text.startswith("no skill 'close_it' is in")
     assert said(kalm("hand", "0.05")) == (0, "The gripper is open by 50 mm.")
