@@ -131,11 +131,18 @@ def machine() -> str:
 
 
 def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    """Name the commit, "-dirty" where a tracked file differs that is not a result itself."""
+    commit = _git("describe", "--always", "--abbrev=12")
+    changed = _git("status", "--porcelain", "--untracked-files=no", ".", ":!benchmarks/results")
+    return f"{commit}{'-dirty' if changed else ''}" if commit else "not a git checkout"
+
+
+def _git(*arguments: str) -> str:
+    root = RESULTS_FOLDER.parent.parent
     result = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=RESULTS_FOLDER.parent
+        ["git", *arguments], capture_output=True, text=True, check=False, cwd=root
     )
-    return result.stdout.strip() or "not a git checkout"
+    return result.stdout.strip()
 
 
 def _versions() -> dict[str, str]:
