@@ -66,6 +66,21 @@ def share(id_: str, successes: int, trials: int, note: str = "") -> Row:
     )
 
 
+def _commit() -> str:
+    """Name the commit, "-dirty" where a tracked file differs that is not a result itself."""
+    commit = _git("describe", "--always", "--abbrev=12")
+    changed = _git("status", "--porcelain", "--untracked-files=no", ".", ":!benchmarks/results")
+    return f"{commit}{'-dirty' if changed else ''}" if commit else "not a git checkout"
+
+
+def _git(*arguments: str) -> str:
+    root = RESULTS_FOLDER.parent.parent
+    result = subprocess.run(
+        ["git", *arguments], capture_output=True, text=True, check=False, cwd=root
+    )
+    return result.stdout.strip()
+
+
 @dataclass
 class Results:
     """A results file being filled; `write` puts it on disk in one piece.
@@ -73,6 +88,7 @@ class Results:
     Attributes:
         name: of the file, without ending.
         command: that makes it again.
+        commit: of the code, as this is made.
         full: False for a reduced run, which goes to `NAME.small.json` and is not committed.
     """
 
@@ -81,6 +97,7 @@ class Results:
     full: bool = True
     rows: list[Row] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+    commit: str = field(default_factory=_commit)
 
     def add(self, row: Row) -> None:
         """Append a row."""
@@ -96,8 +113,7 @@ class Results:
         """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}{'' if self.full or update else '.small'}.json"
-        commit = _commit()
-        rows = {row.id: asdict(replace(row, commit=row.commit or commit)) for row in self.rows}
+        rows = {row.id: asdict(replace(row, commit=row.commit or self.commit)) for row in self.rows}
         seconds = time.monotonic() - self.started
         if update and path.is_file():
             former = json.loads(path.read_text())
@@ -107,7 +123,7 @@ class Results:
         content = {
             "name": self.name,
             "command": self.command,
-            "commit": commit,
+            "commit": self.commit,
             "machine": machine(),
             "versions": _versions(),
             "seconds": round(seconds, 1),
@@ -128,21 +144,6 @@ def machine() -> str:
         model = names[0].split(":", 1)[1].strip() if names else model
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB"
-
-
-def _commit() -> str:
-    """Name the commit, "-dirty" where a tracked file differs that is not a result itself."""
-    commit = _git("describe", "--always", "--abbrev=12")
-    changed = _git("status", "--porcelain", "--untracked-files=no", ".", ":!benchmarks/results")
-    return f"{commit}{'-dirty' if changed else ''}" if commit else "not a git checkout"
-
-
-def _git(*arguments: str) -> str:
-    root = RESULTS_FOLDER.parent.parent
-    result = subprocess.run(
-        ["git", *arguments], capture_output=True, text=True, check=False, cwd=root
-    )
-    return result.stdout.strip()
 
 
 def _versions() -> dict[str, str]:

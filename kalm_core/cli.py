@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -20,7 +19,7 @@ from kalm_core.commands import (
     skills,
     topics,
 )
-from kalm_core.commands.terminal import DEBUG, FAILED, Commands, example_text, print_error
+from kalm_core.commands.terminal import FAILED, Commands, example_text, print_error
 from kalm_core.errors import KalmError
 
 app = typer.Typer(
@@ -39,8 +38,6 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="show the trace of an error")] = False,
 ) -> None:
     """Learn robot skills from a few demonstrations, and use them."""
-    if debug:
-        os.environ[DEBUG] = "1"
 
 
 keypoints_app = typer.Typer(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -26,7 +27,7 @@ WAIT_FOR_SERVER = 60.0
 """How long a server may take to appear on the graph [s, wall]."""
 
 CALL_BACK = 2.0
-"""How long a caller that gives up waits for each answer, to undo what it began [s, wall]."""
+"""How long a caller that gives up waits for an answer, to undo what it began [s, wall]."""
 
 SETTLE = 0.3
 """A server that was just discovered may not know yet where to send its answer [s, wall]."""
@@ -100,13 +101,10 @@ class GraphClient:
         return handle
 
     def _call_back(self, sending: Any, name: str) -> None:
-        """Cancel a goal whose acceptance nobody waited for, also when it is accepted later."""
-        try:
-            handle = self.wait(sending, CALL_BACK, name)
-            if handle.accepted:
-                self.wait(handle.cancel_goal_async(), CALL_BACK, f"cancelling {name}")
-        except ClientError:
-            sending.add_done_callback(cancel_late)
+        """Cancel a goal whose acceptance nobody waited for; give that a moment to come."""
+        sending.add_done_callback(cancel_late)
+        with suppress(ClientError):
+            self.wait(sending, CALL_BACK, name)
 
     def call_action(
         self,

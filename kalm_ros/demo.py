@@ -252,12 +252,25 @@ def clear(out: Path) -> None:
     """
     if not out.exists():
         return
-    made = out.is_dir() and ((out / MARK).is_file() or not any(out.iterdir()))
-    if not made:
+    whole = out.is_dir() and not out.is_symlink()
+    if not whole or not ((out / MARK).is_file() or _is_empty(out)):
         raise GoalError(
-            f"{out} is no folder that a demo made", "give --out another folder, or delete it"
+            f"{out} does not carry the mark of a demo, {MARK}, and is not deleted",
+            "give --out another folder, or delete it yourself",
         )
     shutil.rmtree(out)
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder of a demo; what somebody else has put something into is not marked."""
+    fresh = not out.exists() or _is_empty(out)
+    out.mkdir(parents=True, exist_ok=True)
+    if fresh:
+        (out / MARK).touch()
+
+
+def _is_empty(folder: Path) -> bool:
+    return not any(folder.iterdir())
 
 
 def run(out: Path, seeds: list[int], scenes: int, choice: Choice, echo: Echo) -> DemoReport:
@@ -271,8 +284,8 @@ def run(out: Path, seeds: list[int], scenes: int, choice: Choice, echo: Echo) ->
         echo: gets every line that a node prints.
     """
     bags, pictures = out / "demonstrations", out / "pictures"
-    pictures.mkdir(parents=True, exist_ok=True)
-    (out / MARK).touch()
+    make_folder(out)
+    pictures.mkdir(exist_ok=True)
     with laboratory(bags, out / "skills", choice.task, echo) as (client, operator):
         start = time.monotonic()
         paths = sorted(str(path) for path in bags.iterdir())[: len(seeds)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from kalm_core.errors import CancelledError
+from kalm_core.errors import CancelledError, KalmError
 from kalm_core.fr3_limits import HAND_OPENING
 from kalm_interfaces.action import GuideByHand, MoveGripper
 from kalm_ros.client import GraphClient
@@ -74,7 +74,8 @@ def guided_by_hand(client: GraphClient) -> Iterator[HandGuide]:
         try:
             yield HandGuide(client, ending)
         except BaseException:
-            hold()
+            with suppress(KalmError):  # why it ends says more
+                hold()
             raise
         with suppress(CancelledError):  # it was asked for
             _demand_success(hold())

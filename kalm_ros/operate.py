@@ -91,7 +91,7 @@ def record(
             goal,
             lambda f: line.update(f"recording: {f.seconds:.0f} s, {f.messages} messages; {keys}"),
         )
-        ending, typed = handle.get_result_async(), Typed(sys.stdin.fileno())
+        ending, typed, finished = handle.get_result_async(), Typed(sys.stdin.fileno()), False
         try:
             with ExitStack() as loose:
                 obey = loose.enter_context(guided_by_hand(client)).obey if guide else _go_on
@@ -99,20 +99,24 @@ def record(
                     pass
                 if not ending.done():
                     client.call_service("kalm/finish_recording", Trigger, Trigger.Request(), 60.0)
+                    finished = True
         except (KalmError, KeyboardInterrupt):
-            if ending.done():  # the arm failed to hold afterwards: the bag is there all the same
-                _tell_recorded(ending.result().result)
-            else:
+            if not finished and not ending.done():
                 client.wait(handle.cancel_goal_async(), 10.0, "cancelling the recording")
-                client.wait(ending, 30.0, "the recorder")
+            _tell_left(client.wait(ending, 30.0, "the recorder").result)
             raise
         result = client.wait(ending, 60.0, "the recorder").result
-    _tell_recorded(result)
-
-
-def _tell_recorded(result: Any) -> None:
     _end(result.outcome)
     output.print(f"look at it with: kalm demonstrations {result.bag}", markup=False)
+
+
+def _tell_left(result: Any) -> None:
+    """Say what became of a recording, where something else is the reason why the command fails."""
+    error = error_from_ros(result.outcome)
+    if error is None:
+        status.print(f"the recording was finished before, and is kept: {result.bag}", markup=False)
+    elif not isinstance(error, CancelledError):
+        status.print(str(error), markup=False)
 
 
 def _go_on(typed: str | None) -> bool:

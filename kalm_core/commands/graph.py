@@ -8,51 +8,52 @@ import sys
 
 import typer
 
+from kalm_core.commands.terminal import DEBUG
 from kalm_core.errors import BackendUnavailableError
 
 
 def up(context: typer.Context) -> None:
     """Start the graph: every node in its own process, until Ctrl-C."""
-    hand_over("kalm_ros.supervisor", context.args)
+    hand_over("kalm_ros.supervisor", context)
 
 
 def do(context: typer.Context) -> None:
     """Do a learned skill; Ctrl-C stops the arm."""
-    hand_over("kalm_ros.operate", ["do", *context.args])
+    hand_over("kalm_ros.operate", context, "do")
 
 
 def record(context: typer.Context) -> None:
     """Record one demonstration until Enter is pressed."""
-    hand_over("kalm_ros.operate", ["record", *context.args])
+    hand_over("kalm_ros.operate", context, "record")
 
 
 def guide(context: typer.Context) -> None:
     """Let go of the arm, to move it by hand."""
-    hand_over("kalm_ros.operate", ["guide", *context.args])
+    hand_over("kalm_ros.operate", context, "guide")
 
 
 def hand(context: typer.Context) -> None:
     """Open or close the hand."""
-    hand_over("kalm_ros.operate", ["hand", *context.args])
+    hand_over("kalm_ros.operate", context, "hand")
 
 
 def stop(context: typer.Context) -> None:
     """Stop arm and hand until `kalm recover`; no emergency stop."""
-    hand_over("kalm_ros.operate", ["stop", *context.args])
+    hand_over("kalm_ros.operate", context, "stop")
 
 
 def recover(context: typer.Context) -> None:
     """Clear the arm's errors and a stop; connect anew."""
-    hand_over("kalm_ros.operate", ["recover", *context.args])
+    hand_over("kalm_ros.operate", context, "recover")
 
 
 def demo(context: typer.Context) -> None:
     """Record, learn and execute in the simulator, from nothing."""
-    hand_over("kalm_ros.demo", context.args)
+    hand_over("kalm_ros.demo", context)
 
 
-def hand_over(module: str, arguments: list[str]) -> None:
-    """Replace this process by `python -m module arguments`.
+def hand_over(module: str, context: typer.Context, *words: str) -> None:
+    """Replace this process by `python -m module words` and what stands behind the command.
 
     Raises:
         BackendUnavailableError: ROS, the interfaces or the suite's ROS package is not there.
@@ -69,4 +70,6 @@ def hand_over(module: str, arguments: list[str]) -> None:
         raise BackendUnavailableError(f"{module} is not part of this installation")
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+    debug = {DEBUG: "1"} if context.find_root().params.get("debug") else {}
+    line = [sys.executable, "-m", module, *words, *context.args]
+    os.execve(sys.executable, line, os.environ | debug)

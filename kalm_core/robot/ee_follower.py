@@ -112,12 +112,12 @@ class EePathFollower(PathFollower):
         self._switches = [
             (float(stamps[switch.pose]), switch)
             for switch in gripper_switches(
-                trajectory.gripper, gripper.width, settings.gripper_switch
+                trajectory.gripper, now.gripper_width, settings.gripper_switch
             )
         ]
         self._waiting: GripperDeadline | None = None
         self._read_at_end: int | None = None
-        self._before = gripper.width
+        self._before = now.gripper_width
         self._tracker: Any = None
 
     def start(self, robot: Any) -> None:

@@ -19,7 +19,7 @@ from kalm_core.bags.folder import expand_bags, find_bags
 from kalm_core.bags.topics import DEPTH, RECORDED_TOPICS
 from kalm_core.cli import app, main
 from kalm_core.commands.parameter_file import config_folder, read_parameters, suite_parameters
-from kalm_core.commands.terminal import progress_bars
+from kalm_core.commands.terminal import DEBUG, progress_bars
 from kalm_core.errors import CancelledError, ConfigError, DemonstrationError
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.learning import LearningSettings
@@ -197,7 +197,13 @@ def test_what_needs_ros_says_so_where_there_is_none(
 
 def test_up_hands_its_options_over(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr(os, "execv", lambda _, line: started.append(line))
+    debugged: list[bool] = []
+
+    def execve(_: str, line: list[str], environment: dict[str, str]) -> None:
+        started.append(line)
+        debugged.append(DEBUG in environment)
+
+    monkeypatch.setattr(os, "execve", execve)
     monkeypatch.setattr(
         importlib.util,
         "find_spec",
@@ -205,6 +211,9 @@ def test_up_hands_its_options_over(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert RUN.invoke(app, ["up", "--hardware", "--robot-host", "1.2.3.4"]).exit_code == 0
     assert started[0][1:] == ["-m", "kalm_ros.supervisor", "--hardware", "--robot-host", "1.2.3.4"]
+    assert RUN.invoke(app, ["--debug", "do", "open_drawer"]).exit_code == 0
+    assert started[1][1:] == ["-m", "kalm_ros.operate", "do", "open_drawer"]
+    assert debugged == [False, True] and DEBUG not in os.environ
 
 
 def fake_learning(monkeypatch: pytest.MonkeyPatch, learn_skill: Callable[..., Path]) -> None:
