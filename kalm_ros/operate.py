@@ -184,9 +184,9 @@ def _trigger(service: str) -> None:
 def _graph(what: str) -> Iterator[GraphClient]:
     """Give a client of the graph; Ctrl-C becomes the error that `what` was cancelled.
 
-    A terminal that is closed does as Ctrl-C does.
+    A terminal that is closed does as Ctrl-C does, which counts also where a shell had it ignored.
     """
-    for signal_number in (signal.SIGHUP, signal.SIGTERM):
+    for signal_number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(signal_number, signal.default_int_handler)
     try:
         with GraphClient("kalm_operator") as client:
