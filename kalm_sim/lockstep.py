@@ -16,21 +16,43 @@ from franky_sim.franka_server import FrankaServer
 LONGEST_WAIT = 0.02
 """After which the arm goes on with the last command, as it has to for a client that died [s]."""
 
+GRIPPER_TICKS = 10
+"""Ticks from one state of the gripper to the next; the real hand sends rarely too, and a state that
+nobody reads costs as much as one of the arm."""
+
 
 def take_command(server: FrankaRobotServer) -> None:
-    """Let the server take its commands, and wait for that which answers the last state.
+    """Wait for the command that answers the last state, and let the server take it.
 
     It waits only where a client moves the arm.
     """
     end = time.perf_counter() + LONGEST_WAIT
+    if _awaits_answer(server):
+        _hears(server, end)
     server.process_commands()
-    while server.current_motion_id and not _answered(server):
-        # private there, and the only way to learn of a command without looking again and again
-        socket, left = server._FrankaServer__udp_socket, end - time.perf_counter()
-        if socket is None or left <= 0.0 or not select.select([socket], [], [], left)[0]:
-            return
+    while _awaits_answer(server) and _hears(server, end):
         # without the gripper's, whose time goes by with every call
         FrankaServer.process_commands(server)
+
+
+def send_state(server: FrankaRobotServer, tick: int) -> None:
+    """Send the arm's state, and in every tenth tick the gripper's."""
+    if server.gripper_server is not None and tick % GRIPPER_TICKS == 0:
+        server.send_state()
+    else:
+        FrankaServer.send_state(server)
+
+
+def _awaits_answer(server: FrankaRobotServer) -> bool:
+    return bool(server.current_motion_id) and not _answered(server)
+
+
+def _hears(server: FrankaRobotServer, end: float) -> bool:
+    """Wait for word from the client until `end`; False when none came."""
+    # private there, and the only way to learn of a command without looking again and again
+    sockets = [server._FrankaServer__udp_socket, server._tcp_socket]
+    left = end - time.perf_counter()
+    return left > 0.0 and None not in sockets and bool(select.select(sockets, [], [], left)[0])
 
 
 def _answered(server: FrankaRobotServer) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import xml.etree.ElementTree as ET
+from functools import lru_cache
 from typing import Any
 
 import mujoco
@@ -42,10 +44,16 @@ def compile_scene(scene: SceneParameters, T_ee_cam: Array | None = None) -> Any:
 
 def compile_model(simulator: MujocoSimulator, scene: SceneParameters) -> Any:
     """Compile what `add_scene` has put together and paint its textures."""
-    model = mujoco.MjModel.from_xml_string(ET.tostring(simulator.scene, encoding="unicode"))
+    model = copy.copy(_compiled(ET.tostring(simulator.scene, encoding="unicode")))
     model.opt.timestep = 0.001  # the arm's control period
     paint_textures(model, scene)
     return model
+
+
+@lru_cache(maxsize=2)
+def _compiled(xml: str) -> Any:
+    """Return the model of a description; most are wanted twice, for its views and its physics."""
+    return mujoco.MjModel.from_xml_string(xml)
 
 
 def add_scene(
