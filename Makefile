@@ -18,7 +18,7 @@ demo: setup ## record, learn and open ten unseen drawers in the simulator
 	@$(WITH_ENV) python -m kalm_ros.demo $(ARGS)
 
 test: setup ## all tests; ARGS="-k planning" runs some
-	@$(WITH_ENV) python -m pytest $(ARGS)
+	@$(WITH_ENV) tools/test.sh $(ARGS)
 
 test-slow: setup ## networks at full size; KALM_SAM_WEIGHTS and KALM_DINO_WEIGHTS name true weights
 	@$(WITH_ENV) python -m pytest -m slow $(ARGS)
