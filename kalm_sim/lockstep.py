@@ -17,8 +17,8 @@ LONGEST_WAIT = 0.02
 """After which the arm goes on with the last command, as it has to for a client that died [s]."""
 
 GRIPPER_TICKS = 10
-"""Ticks from one state of the gripper to the next; the real hand sends rarely too, and a state that
-nobody reads costs as much as one of the arm."""
+"""Ticks from one state of the gripper to the next: its width is read a few times a second, and a
+state that nobody reads costs as much as one of the arm."""
 
 
 def take_command(server: FrankaRobotServer) -> None:

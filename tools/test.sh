@@ -1,24 +1,25 @@
 #!/usr/bin/env bash
-# All tests: first those of one process each, two at a time, then those that start a ROS graph, which
+# All tests: first those of one process each, two at a time, then those that start a ROS graph and
 # want the machine to themselves.
 #
 #   tools/test.sh -k planning     some of them
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-none=5 # what pytest answers when no test was chosen
-run() {
+interrupted=2 none_chosen=5 # of pytest's answers
+status=$none_chosen
+
+run() { # OPTION...
     python -m pytest "$@"
+    local code=$?
+    [ "$code" != "$interrupted" ] || exit "$code"
+    if [ "$code" != 0 ] && [ "$code" != "$none_chosen" ]; then
+        status=$code
+    elif [ "$code" = 0 ] && [ "$status" = "$none_chosen" ]; then
+        status=0
+    fi
 }
 
 run -n 2 -m "not slow and not graph" "$@"
-alone=$?
 run -m graph "$@"
-graph=$?
-if [ "$alone" = "$none" ] && [ "$graph" != "$none" ]; then
-    alone=0
-elif [ "$graph" = "$none" ] && [ "$alone" != "$none" ]; then
-    graph=0
-fi
-[ "$alone" = 0 ] || exit "$alone"
-exit "$graph"
+exit "$status"
