@@ -99,6 +99,7 @@ class Journal:
 
     def leave_out(self, name: str, reason: str) -> None:
         """Note a demonstration that cannot teach."""
+        reason = reason.removeprefix(f"{name}: ").removesuffix(".")
         _log.warning("%s is left out: %s", name, reason)
         self.left_out[name] = reason
 
