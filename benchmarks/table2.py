@@ -33,7 +33,7 @@ from benchmarks.results import Results, Row, share
 from benchmarks.table2_episode import FIRST_SCENE, SETS, Episode, Journal, summary
 from benchmarks.table2_graph import do_in_graph
 from benchmarks.table2_lesson import Learned, Lesson, Method
-from benchmarks.table2_quick import QuickRunner
+from benchmarks.table2_quick import QuickRunner, first_elevation
 from kalm_core.errors import KalmError, Outcome
 from kalm_ros.private_graph import take_free_domain
 from kalm_sim.scene import draw_scene
@@ -41,6 +41,9 @@ from kalm_sim.tasks.registry import TASKS, task_named
 
 SKILLS = 3
 """Skills that a row with a VLM learns: one alone would be right or wrong altogether."""
+
+LOW = 15.0
+"""Elevation of the camera below which a view counts as low [deg]."""
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 
@@ -106,12 +109,29 @@ def rows_of(out: Path, task: str, method: Method, count: int) -> Iterator[Row]:
         for number in range(method.skills)
         if isinstance(learned := _known(out, task, method, number), Learned)
     ]
-    if shares and not method.true_keypoints:
+    if method.name == "kalm":
+        for name in SETS:
+            yield from _unfound(task, name, _journal(out, task, method.name, name).first(count))
+    tried = any(_journal(out, task, method.name, name).episodes for name in SETS)
+    if tried and not method.true_keypoints:
         right = sum(value >= 0.875 for value in shares)
         note = (
             f"skills with 7 of 8 keypoints on the part; {method.skills - len(shares)} not learned"
         )
         yield share(f"table2/{task}/skills_on_part{suffix}", right, method.skills, note)
+
+
+def _unfound(task: str, name: str, episodes: list[Episode]) -> Iterator[Row]:
+    """Tell from where the camera looked when keypoints were not found."""
+    unfound = [e.seed for e in episodes if e.outcome == Outcome.KEYPOINTS_NOT_FOUND.name]
+    if unfound:
+        scenes = [draw_scene(seed, task=task, instances=SETS[name]) for seed in unfound]
+        seen = sorted(first_elevation(scene) for scene in scenes)
+        note = "of the scenes in which none was found, elevations " + ", ".join(
+            f"{angle:.0f}" for angle in seen
+        )
+        low = sum(angle < LOW for angle in seen)
+        yield share(f"table2/{task}/{name}/unfound_from_low", low, len(seen), note + " deg")
 
 
 def _journal(out: Path, task: str, folder: str, name: str) -> Journal:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
 from benchmarks.results import Row, share
 from kalm_core.errors import Outcome
@@ -130,6 +131,9 @@ def summary(id_: str, episodes: Iterable[Episode]) -> Row:
     failed = Counter(e.failed_in for e in judged if not e.success)
     notes = [", ".join(f"{n} {part}" for part, n in failed.most_common()) or "none failed"]
     repeated, lost = sum(e.repeated for e in episodes), len(episodes) - len(judged)
+    spent = [sum(e.seconds.values()) for e in judged if e.seconds]
+    if spent:
+        notes.append(f"{median(spent):.0f} s each in the median")
     if repeated or lost:
         notes.append(f"{repeated} attempts done again, {lost} episodes lost to infrastructure")
     return share(id_, sum(e.success for e in judged), len(judged), "; ".join(notes))

@@ -20,12 +20,14 @@ from kalm_core.distillation_settings import DistillationSettings
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.planning.planner import make_planner
+from kalm_core.planning.robot_model import RobotModel
 from kalm_core.report.overlay import contact_sheet, draw_keypoints, with_caption
 from kalm_core.rgbd import RgbdFrame
 from kalm_sim.depth_noise import DepthNoiseSettings
 from kalm_sim.episode import Attempt, EpisodeRunner, Find
 from kalm_sim.posed_scene import PosedScene
 from kalm_sim.scene import SceneParameters
+from kalm_sim.synthetic import free_view
 from kalm_sim.tasks.registry import TASKS
 from kalm_sim.true_keypoints import true_keypoints
 from kalm_sim.true_masks import part_distance
@@ -88,10 +90,20 @@ class QuickRunner:
     def _attempt(
         self, scene: SceneParameters, learned: Learned, find: Find, search: bool
     ) -> tuple[Attempt, Sequence[np.ndarray]]:
-        frame = self._runner.begin(scene, np.random.default_rng([scene.seed, 5]))
+        frame = self._runner.begin(scene, _view_chance(scene))
         before = self._runner.outside_image()
         attempt = self._runner.attempt(learned.skill.policy, find, frame, scene.seed, search)
         return attempt, (before, self._runner.outside_image())
+
+
+def first_elevation(scene: SceneParameters) -> float:
+    """Return from how far above the horizontal the camera first looks in a scene [deg]."""
+    view = free_view(scene, _view_chance(scene), RobotModel.load())
+    return float(np.degrees(np.arcsin(-view.T_base_cam[2, 2])))
+
+
+def _view_chance(scene: SceneParameters) -> np.random.Generator:
+    return np.random.default_rng([scene.seed, 5])
 
 
 def detector(learned: Learned) -> Find:

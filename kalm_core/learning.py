@@ -78,6 +78,7 @@ class Journal:
 
     seconds: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
     _stage: str = ""
     _since: float = 0.0
 
@@ -99,20 +100,28 @@ class Journal:
 
     def leave_out(self, name: str, reason: str) -> None:
         """Note a demonstration that cannot teach."""
-        reason = reason.removeprefix(f"{name}: ").removesuffix(".")
-        _log.warning("%s is left out: %s", name, reason)
-        self.left_out[name] = reason
+        self.left_out[name] = reason.removeprefix(f"{name}: ").removesuffix(".")
 
     def require(self, remaining: int) -> None:
-        """Raise `DemonstrationError` unless enough demonstrations remain."""
+        """Raise `DemonstrationError` unless enough demonstrations remain; else warn of the others.
+
+        Either way every reason is told once.
+        """
         needed = max(1, min(MIN_DEMONSTRATIONS, remaining + len(self.left_out)))
         if remaining < needed:
-            reasons = "; ".join(f"{name}: {why}" for name, why in self.left_out.items())
+            reasons = "; ".join(
+                why if why.startswith(f"{name} ") else f"{name}: {why}"
+                for name, why in self.left_out.items()
+            )
             raise DemonstrationError(
                 f"{remaining} demonstrations can teach, expected {needed} or more"
                 + (f" ({reasons})" if reasons else ""),
                 "record more, about ten in all",
             )
+        for name, why in self.left_out.items():
+            if name not in self._told:
+                _log.warning("%s is left out: %s", name, why)
+                self._told.add(name)
 
 
 def learn_skill(  # noqa: PLR0917 - in the order in which they are used

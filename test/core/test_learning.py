@@ -146,7 +146,7 @@ def nothing_found(keypoints):
     return DetectedKeypoints(np.full((8, 3), np.nan), np.zeros(8, bool), keypoints.score)
 
 
-def test_demonstrations_that_cannot_teach_are_named_and_left_out(lesson, tmp_path):
+def test_demonstrations_that_cannot_teach_are_named_and_left_out(lesson, tmp_path, caplog):
     def change(i, keypoints):
         if i == 1:
             return nothing_found(keypoints)
@@ -163,6 +163,7 @@ def test_demonstrations_that_cannot_teach_are_named_and_left_out(lesson, tmp_pat
     assert skill.record["left_out"]["demo_2"].startswith("the hand stays")
     assert "another part" in skill.record["left_out"]["demo_4"]
     assert [s.name for s in skill.demonstrations] == ["demo_0", "demo_3", "demo_5"]
+    assert caplog.text.count("is left out: ") == 3
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -185,7 +186,7 @@ def test_of_two_demonstrations_both_must_teach(lesson, tmp_path):
         learn_from_demonstrations("s", "t", demos, tmp_path, TINY)
 
 
-def test_fewer_than_three_of_many_are_an_error_that_names_all(lesson, tmp_path):
+def test_fewer_than_three_of_many_are_an_error_that_names_all(lesson, tmp_path, caplog):
     def change(i, keypoints):
         return keypoints if i < 2 else nothing_found(keypoints)
 
@@ -195,6 +196,7 @@ def test_fewer_than_three_of_many_are_an_error_that_names_all(lesson, tmp_path):
         demos = lesson(lambda i, keypoints: nothing_found(keypoints))
         learn_from_demonstrations("s", "t", demos, tmp_path, TINY)
     assert list(tmp_path.iterdir()) == []
+    assert "is left out" not in caplog.text  # the error has told it
 
 
 @pytest.mark.parametrize("stage", ["propose", "verify", "train", "write"])
