@@ -27,7 +27,7 @@ from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.rgbd import RgbdFrame
 from kalm_core.se3 import Array
 from kalm_sim.depth_noise import DepthNoiseSettings
-from kalm_sim.lockstep import send_state, take_command
+from kalm_sim.lockstep import StateSender, take_command
 from kalm_sim.mjcf import TWIN
 from kalm_sim.posed_scene import robot_contacts
 from kalm_sim.rendering import SceneCamera
@@ -91,7 +91,7 @@ class Laboratory:
         self._server = SimulationServer(self._simulator, candidates)
         self._realtime = realtime
         self._idle_tick = TICK
-        self._ticks = 0
+        self._sender = StateSender()
         self._noise = noise
         self._rng = np.random.default_rng(seed)
         self._questions: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
@@ -177,12 +177,10 @@ class Laboratory:
     def _tick(self) -> None:
         """Go on by a millisecond; while the arm is idle there is no hurry."""
         start = time.perf_counter()
-        for server in self._server.robot_servers:
-            take_command(server)
+        server = self._simulator.robot.server
+        take_command(server)
         self._simulator.step()
-        self._ticks += 1
-        for server in self._server.robot_servers:
-            send_state(server, self._ticks)
+        self._sender.send(server)
         if self._realtime or not self._follows_motion():
             time.sleep(max(0.0, self._idle_tick - (time.perf_counter() - start)))
 

@@ -16,9 +16,10 @@ from franky_sim.franka_server import FrankaServer
 LONGEST_WAIT = 0.02
 """After which the arm goes on with the last command, as it has to for a client that died [s]."""
 
-GRIPPER_TICKS = 10
-"""Ticks from one state of the gripper to the next: its width is read a few times a second, and a
-state that nobody reads costs as much as one of the arm."""
+GRIPPER_PERIOD = 0.02
+"""From one state of the gripper to the next [s, on the wall]: its width is read a few times a
+second, and a state that nobody reads costs as much as one of the arm. Not counted in ticks: after a
+second without a state libfranka gives the gripper up, however slowly simulated time goes."""
 
 
 def take_command(server: FrankaRobotServer) -> None:
@@ -35,12 +36,20 @@ def take_command(server: FrankaRobotServer) -> None:
         FrankaServer.process_commands(server)
 
 
-def send_state(server: FrankaRobotServer, tick: int) -> None:
-    """Send the arm's state, and in every tenth tick the gripper's."""
-    if server.gripper_server is not None and tick % GRIPPER_TICKS == 0:
-        server.send_state()
-    else:
-        FrankaServer.send_state(server)
+class StateSender:
+    """Sends the state of the arm in every tick, and that of its gripper now and then."""
+
+    def __init__(self) -> None:
+        self._gripper_due = 0.0
+
+    def send(self, server: FrankaRobotServer) -> None:
+        """Send what is due of one arm."""
+        now = time.perf_counter()
+        if server.gripper_server is not None and now >= self._gripper_due:
+            self._gripper_due = now + GRIPPER_PERIOD
+            server.send_state()
+        else:
+            FrankaServer.send_state(server)
 
 
 def _awaits_answer(server: FrankaRobotServer) -> bool:

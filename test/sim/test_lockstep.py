@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -48,3 +49,18 @@ def test_commands_answer_the_last_state_however_busy_the_machine_is(
     assert len(late) > 500
     assert np.mean(np.array(late) == 0) > 0.99
     assert error < 0.02
+
+
+def test_the_hand_stays_known_however_slowly_time_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kalm_sim.laboratory.SLOW_TICK", 0.15)  # as where this process thinks
+    with Laboratory(draw_scene(0), realtime=False) as laboratory:
+        arm = FrankyArm(RobotSettings.for_simulator(laboratory.hostname))
+        try:
+            with laboratory.slowed():
+                widths, end = [], time.monotonic() + 4.0
+                while time.monotonic() < end:
+                    widths.append(arm.state().gripper_width)
+                    time.sleep(0.05)
+        finally:
+            arm.close()
+    assert np.isfinite(widths).all()
