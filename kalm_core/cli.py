@@ -96,12 +96,14 @@ _add(
 _add("doctor", doctor.doctor, "kalm doctor --json")
 for _function in (
     graph.up,
+    graph.look,
     graph.do,
     graph.record,
     graph.guide,
     graph.hand,
     graph.stop,
     graph.recover,
+    graph.scene,
     graph.demo,
 ):
     _add(_function.__name__, _function, f"kalm {_function.__name__}", passes_on=True)

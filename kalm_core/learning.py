@@ -23,10 +23,12 @@ from kalm_core.examples import make_examples
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints, ReferenceKeypoints
 from kalm_core.learning_record import record_demonstrations, record_training, record_versions
+from kalm_core.overview import overview
 from kalm_core.policy.pictures import draw_training, draw_trajectories
 from kalm_core.policy.selection import learn_policy
 from kalm_core.policy.settings import PolicySettings
 from kalm_core.progress import Progress
+from kalm_core.proposal.contact import held_width
 from kalm_core.report.perception import write_perception_report
 from kalm_core.report.skill_page import write_skill_page
 from kalm_core.segmentation import SegmentationSettings
@@ -315,6 +317,8 @@ def teach(  # noqa: PLR0917 - in the order in which they are used
         ),
         record={
             "reference_demonstration": demonstrations[lesson.seed].name,
+            "view": [round(float(q), 5) for q in overview(demonstrations, lesson.detected)],
+            "holds": round(held_width([d for d in demonstrations if d.name in taught]), 4),
             "demonstrations": record_demonstrations(demonstrations, lesson.detected),
             **notes,
             "seconds": {stage: round(value, 2) for stage, value in journal.seconds.items()},

@@ -100,7 +100,16 @@ class Skill:
 
 @dataclass(frozen=True)
 class SkillSummary:
-    """One line of the list of skills; `problem` is empty when the skill is sound."""
+    """What is told of a skill without loading its weights.
+
+    Attributes:
+        name, task, created: as those of the skill.
+        demonstrations, keypoints: how many.
+        problem: what is wrong with its folder; empty when the skill is sound.
+        view: (7,) joints [rad] from which its reference demonstration was seen; empty where nobody
+            kept them.
+        holds: width of what the demonstrations held from beginning to end [m]; 0 is nothing.
+    """
 
     name: str
     task: str = ""
@@ -108,6 +117,8 @@ class SkillSummary:
     demonstrations: int = 0
     keypoints: int = 0
     problem: str = ""
+    view: tuple[float, ...] = ()
+    holds: float = 0.0
 
 
 class _Document(BaseModel):
@@ -162,6 +173,29 @@ def list_skills(root: Path) -> list[SkillSummary]:
     Checksums are compared; weights are not loaded.
     """
     return [_summary(folder) for folder in _skill_folders(Path(root))]
+
+
+def summarize_skill(folder: Path) -> SkillSummary:
+    """Return what is told of the skill in a folder.
+
+    Raises:
+        BundleError: a file is missing or altered, or the schema version is unknown.
+    """
+    document = _read_document(Path(folder))
+    try:
+        view = tuple(float(q) for q in document.record.get("view", ()))
+        holds = float(document.record.get("holds", 0.0))
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"{folder}: its view or what it holds: {error}", _RESTORE) from error
+    return SkillSummary(
+        folder.name,
+        document.task,
+        document.created,
+        len(document.demonstrations),
+        document.keypoints,
+        view=view,
+        holds=holds,
+    )
 
 
 def load_skill(folder: Path, features: Collection[str] | None = None) -> Skill:
@@ -362,16 +396,9 @@ def _read_calibration(values: NDArray[np.float64] | None) -> Calibration:
 
 def _summary(folder: Path) -> SkillSummary:
     try:
-        document = _read_document(folder)
+        return summarize_skill(folder)
     except KalmError as error:
         return SkillSummary(folder.name, problem=str(error))
-    return SkillSummary(
-        folder.name,
-        document.task,
-        document.created,
-        len(document.demonstrations),
-        document.keypoints,
-    )
 
 
 def _skill_folders(root: Path) -> list[Path]:

@@ -21,6 +21,7 @@ from kalm_core.bags import topics
 from kalm_core.commands.terminal import Commands, example_text, output
 from kalm_core.errors import CancelledError, KalmError, RobotError
 from kalm_core.fr3_limits import HAND_OPENING
+from kalm_core.planning.robot_model import RobotModel
 from kalm_interfaces.action import ExecuteSkill, MoveGripper, RecordDemonstration
 from kalm_ros.client import GraphClient
 from kalm_ros.conversions import error_from_ros, pose_from_ros
@@ -56,7 +57,28 @@ def do(
 ) -> None:
     """Do a learned skill. Ctrl-C stops the arm."""
     mode = ExecuteSkill.Goal.VIEW_ONLY if view_only else ExecuteSkill.Goal.RUN
-    goal = ExecuteSkill.Goal(skill=skill, speed_scale=speed, mode=mode)
+    _ask(ExecuteSkill.Goal(skill=skill, speed_scale=speed, mode=mode))
+
+
+@_command("look", "kalm look open_top_drawer")
+def look(
+    skill: Annotated[str, typer.Argument(help="name of a learned skill; see `kalm skills`")],
+    *,
+    speed: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="of the arm; 0 takes skill_node's speed_scale")
+    ] = 0.0,
+) -> None:
+    """Move the arm to where its camera saw the demonstrations, to do the skill from there.
+
+    The way is planned around what the camera sees from where it is; what it does not see counts as
+    free. Ctrl-C stops the arm.
+    """
+    _ask(ExecuteSkill.Goal(skill=skill, speed_scale=speed, mode=ExecuteSkill.Goal.GO_TO_VIEW))
+
+
+def _ask(goal: ExecuteSkill.Goal) -> None:
+    """Send a goal to skill_node and print its phases and how it ended."""
+    skill = goal.skill
     with _graph(skill) as client, status.status(f"{skill}: asking skill_node") as line:
         result = client.call_action(
             "execute_skill",
@@ -170,6 +192,25 @@ def stop() -> None:
 def recover() -> None:
     """Clear the arm's errors and a stop, and connect anew where the connection was lost."""
     _trigger("robot/recover")
+
+
+@_command("scene", "kalm scene --task pour --seed 7 --unseen")
+def scene(
+    *,
+    task: Annotated[str, typer.Option(help="drawer, handle or pour")] = "drawer",
+    seed: Annotated[int, typer.Option(min=0, help="of the scene; the same gives the same")] = 0,
+    unseen: Annotated[
+        bool, typer.Option("--unseen", help="an object of a shape that is never shown")
+    ] = False,
+    empty: Annotated[bool, typer.Option("--empty", help="leave the object out")] = False,
+) -> None:
+    """Put another scene before the robot. Simulator only."""
+    from kalm_ros.laboratory_operator import LaboratoryOperator  # needs the simulator's packages
+
+    with _graph("the scene") as client, status.status("clearing the table"):
+        operator = LaboratoryOperator(client, RobotModel.load(), task)
+        operator.change_scene(seed, empty, "unseen" if unseen else "all")
+    output.print(f"Scene {seed} of the task {task} is before the robot.")
 
 
 def _trigger(service: str) -> None:

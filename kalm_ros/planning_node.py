@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import Field
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
+from std_msgs.msg import Header
 
 from kalm_core.bags import topics
-from kalm_core.errors import GoalError, KalmError, PlannerFailedError, RobotError
+from kalm_core.errors import GoalError, KalmError, NoImageError, PlannerFailedError, RobotError
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.planning.calibration import CalibrationSettings, check_table, check_tool
@@ -54,6 +56,13 @@ class PlanningNodeSettings(Settings):
     hand_eye: HandEyeSettings = HandEyeSettings()
     joints_age: float = Field(
         1.0, gt=0, le=10, description="joint states older than this are not used [s]"
+    )
+    keypoints_age: float = Field(
+        30.0,
+        gt=0,
+        le=600,
+        description="keypoints seen longer ago than this are not planned for: the object may have "
+        "been moved [s]; a slow VLM that guides the detection needs more",
     )
 
 
@@ -116,15 +125,28 @@ class PlanningNode(Node):
                 f"nothing arrives on {self.resolve_topic_name(topics.JOINT_STATES.lstrip('/'))}",
                 "start robot_node",
             )
-        now = self.get_clock().now().nanoseconds
-        age = (now - stamp_from_ros(message.header.stamp)) / NANOSECONDS
-        allowed = self._settings.joints_age
+        age, allowed = self._age(message.header), self._settings.joints_age
         if not -allowed <= age <= allowed:
             raise RobotError(
                 f"the newest joint state is {age:.1f} s old, allowed are {allowed} s",
                 "check robot_node, and that all computers have the same time",
             )
         return joint_state_from_ros(message)
+
+    def _age(self, header: Header) -> float:
+        """Return how long ago a message was stamped [s]."""
+        now = self.get_clock().now().nanoseconds
+        return float(now - stamp_from_ros(header.stamp)) / NANOSECONDS
+
+    def _demand_recent(self, header: Header) -> None:
+        """Refuse keypoints that were seen too long ago, or in the future."""
+        age, allowed = self._age(header), self._settings.keypoints_age
+        if not -allowed <= age <= allowed:
+            raise NoImageError(
+                f"the keypoints were seen {age:.0f} s ago, allowed are {allowed:.0f} s",
+                "look for them again; where a slow VLM guides that, raise planning_node's "
+                "keypoints_age",
+            )
 
     def _look(self, progress: Progress) -> tuple[RgbdFrame, Array, float]:
         """Return an image with the arm still, and joints and opening then; both are checked."""
@@ -143,6 +165,7 @@ class PlanningNode(Node):
         if not trajectories or len(trajectories) < len(goal.trajectories):
             raise GoalError("the goal holds no trajectory, or an empty one")
         keypoints = keypoints_from_ros(goal.keypoints)
+        self._demand_recent(goal.keypoints.header)
         frame, joints, gripper = self._look(progress)
         counting = Progress(self._count(progress, len(trajectories)), progress.should_stop)
         plan = _planned(
@@ -161,6 +184,8 @@ class PlanningNode(Node):
         return report
 
     def _plan_view(self, goal: PlanView.Goal, result: PlanView.Result, progress: Progress) -> str:
+        if len(goal.joints):
+            return self._plan_posture(goal, result, progress)
         none = not goal.keypoints.points
         keypoints = DetectedKeypoints.nothing() if none else keypoints_from_ros(goal.keypoints)
         frame, joints, gripper = self._look(progress)
@@ -171,6 +196,17 @@ class PlanningNode(Node):
         )
         result.motion = view_motion_to_ros(path, frame.stamp)
         return "Another view can be taken."
+
+    def _plan_posture(
+        self, goal: PlanView.Goal, result: PlanView.Result, progress: Progress
+    ) -> str:
+        target = np.asarray(goal.joints, dtype=float)
+        if target.shape != (7,) or not np.isfinite(target).all():
+            raise GoalError(f"joints are {list(goal.joints)}, expected 7 finite numbers [rad]")
+        frame, joints, gripper = self._look(progress)
+        path = _planned(lambda: self._planner.path_to(target, joints, gripper, frame))
+        result.motion = view_motion_to_ros(path, frame.stamp)
+        return "The posture can be taken."
 
 
 def _planned(call: Callable[[], T]) -> T:

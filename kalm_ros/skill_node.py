@@ -13,14 +13,20 @@ from pydantic import Field
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
-from kalm_core.errors import GoalError, KeypointsNotFoundError, NoFeasibleTrajectoryError
+from kalm_core.errors import (
+    GoalError,
+    GripperEmptyError,
+    KeypointsNotFoundError,
+    NoFeasibleTrajectoryError,
+)
 from kalm_core.progress import Progress
 from kalm_core.settings import Settings
-from kalm_core.skill import list_skills, skill_folder
+from kalm_core.skill import SkillSummary, list_skills, skill_folder, summarize_skill
 from kalm_interfaces.action import (
     DetectKeypoints,
     ExecuteMotion,
     ExecuteSkill,
+    MoveGripper,
     PlanMotion,
     PlanView,
     PredictTrajectories,
@@ -92,6 +98,7 @@ class SkillNode(Node):
         self._plan = self._action(PlanMotion, "kalm/plan_motion", "planning_node")
         self._plan_view = self._action(PlanView, "kalm/plan_view", "planning_node")
         self._move = self._action(ExecuteMotion, "robot/execute_motion", "robot_node")
+        self._hand = self._action(MoveGripper, "robot/move_gripper", "robot_node")
         self._heartbeat = Heartbeat(self)
         GoalServer(
             self,
@@ -113,10 +120,14 @@ class SkillNode(Node):
     def _execute(
         self, goal: ExecuteSkill.Goal, result: ExecuteSkill.Result, progress: Progress
     ) -> str:
-        self._check(goal)
+        skill = self._checked(goal)
         phases = Phases(result, progress)
         speed = goal.speed_scale or self._settings.speed_scale
+        if goal.mode == ExecuteSkill.Goal.GO_TO_VIEW:
+            return self._go_to_view(skill, speed, phases, progress)
         stays = goal.mode == ExecuteSkill.Goal.VIEW_ONLY
+        if skill.holds and not stays:
+            self._hold(skill, phases, progress)
         seen = KeypointArray()
         try:
             seen = self._detected(goal.skill, phases, progress)
@@ -130,13 +141,45 @@ class SkillNode(Node):
                 plan = self._planned(self._detected(goal.skill, phases, progress), phases, progress)
             except (KeypointsNotFoundError, NoFeasibleTrajectoryError) as second:
                 raise type(second)(
-                    f"{error.problem} From a second view: {second.problem}", second.remedy
+                    f"{error.problem}. From a second view: {second.problem}", second.remedy
                 ) from second
         result.motion = plan.motion
         if stays:
             return f"{plan.outcome.message} The arm was not moved, as asked."
         with phases.phase("execute", "moving the arm") as say:
             return self._moved(plan.motion, speed, progress, say)
+
+    def _go_to_view(
+        self, skill: SkillSummary, speed: float, phases: Phases, progress: Progress
+    ) -> str:
+        """Bring the camera to where it saw the demonstration that the keypoints are from."""
+        if not skill.view:
+            raise GoalError(
+                f"the skill {skill.name} was learned before views were kept with it",
+                "learn it again from its bags, or guide the arm to a view by hand",
+            )
+        with phases.phase("go to view", "going to the view of the demonstrations") as say:
+            view = self._plan_view.call(
+                PlanView.Goal(joints=skill.view), progress, lambda f: say(f.progress, "")
+            )
+            self._moved(view.motion, speed, progress, say)
+        return "The camera is where it was when the reference demonstration began."
+
+    def _hold(self, skill: SkillSummary, phases: Phases, progress: Progress) -> None:
+        """Close the hand on what the skill was shown with, and refuse to go on with an empty one.
+
+        Nothing later could tell: fingers that are closed all the time may also push with.
+        """
+        with phases.phase("hold", "closing the hand on what it is to hold") as say:
+            closed = self._hand.call(
+                MoveGripper.Goal(width=0.0, force=-1.0), progress, lambda _: say(0.5, "")
+            )
+        if not closed.width > skill.holds / 2:
+            raise GripperEmptyError(
+                f"the hand closed to {closed.width * 1000:.0f} mm; {skill.name} was shown with "
+                f"something of about {skill.holds * 1000:.0f} mm in it",
+                "open the hand, put the thing between the fingers, then try again",
+            )
 
     def _detected(self, skill: str, phases: Phases, progress: Progress) -> KeypointArray:
         with phases.phase("detect", f"looking for the keypoints of {skill}") as say:
@@ -175,7 +218,7 @@ class SkillNode(Node):
                     PlanView.Goal(keypoints=keypoints), progress, lambda f: say(f.progress, "")
                 )
             except NoFeasibleTrajectoryError as error:
-                raise type(why)(f"{why.problem} {error.problem}", why.remedy) from error
+                raise type(why)(f"{why.problem}. {error.problem}", why.remedy) from error
             self._moved(view.motion, speed, progress, say)
 
     def _moved(
@@ -193,13 +236,16 @@ class SkillNode(Node):
             )
         return str(moved.outcome.message)
 
-    def _check(self, goal: ExecuteSkill.Goal) -> None:
-        """Refuse a goal that cannot be meant."""
-        if goal.mode not in (ExecuteSkill.Goal.RUN, ExecuteSkill.Goal.VIEW_ONLY):
-            raise GoalError(f"mode is {goal.mode}, expected 0 (run) or 1 (view only)")
+    def _checked(self, goal: ExecuteSkill.Goal) -> SkillSummary:
+        """Return the skill of a goal; one that cannot be meant is refused."""
+        modes = ExecuteSkill.Goal
+        if goal.mode not in (modes.RUN, modes.VIEW_ONLY, modes.GO_TO_VIEW):
+            raise GoalError(
+                f"mode is {goal.mode}, expected 0 (run), 1 (view only) or 2 (go to view)"
+            )
         if not 0.0 <= goal.speed_scale <= 1.0:
             raise GoalError(f"speed_scale is {goal.speed_scale}, expected a number in (0, 1]")
-        skill_folder(self._settings.skills, goal.skill)
+        return summarize_skill(skill_folder(self._settings.skills, goal.skill))
 
     def _list(self, _: ListSkills.Request, response: ListSkills.Response) -> ListSkills.Response:
         response.skills = [

@@ -224,7 +224,7 @@ class EpisodeRunner:
                 self._planner, self._robot, keypoints, frame, state.q, state.gripper_width
             )
         except NoFeasibleTrajectoryError as error:
-            raise type(why)(f"{why.problem} {error.problem}", why.remedy) from error
+            raise type(why)(f"{why.problem}. {error.problem}", why.remedy) from error
         self._arm.follow_joint_path(path)
         return self._look()
 

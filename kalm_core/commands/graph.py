@@ -22,6 +22,11 @@ def do(context: typer.Context) -> None:
     hand_over("kalm_ros.operate", context, "do")
 
 
+def look(context: typer.Context) -> None:
+    """Move the arm to where its camera saw the demonstrations."""
+    hand_over("kalm_ros.operate", context, "look")
+
+
 def record(context: typer.Context) -> None:
     """Record one demonstration until Enter is pressed."""
     hand_over("kalm_ros.operate", context, "record")
@@ -45,6 +50,11 @@ def stop(context: typer.Context) -> None:
 def recover(context: typer.Context) -> None:
     """Clear the arm's errors and a stop; connect anew."""
     hand_over("kalm_ros.operate", context, "recover")
+
+
+def scene(context: typer.Context) -> None:
+    """Put another scene before the simulated robot."""
+    hand_over("kalm_ros.operate", context, "scene")
 
 
 def demo(context: typer.Context) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,6 +111,12 @@ def _activity(demonstration: Demonstration, rest: float) -> NDArray[np.float64]:
         way = np.minimum(*(np.linalg.norm(tool - end, axis=1) for end in (tool[0], tool[-1])))
         slow *= np.minimum(way / rest, 1.0)
     return np.asarray(slow)
+
+
+def held_width(demonstrations: Sequence[Demonstration]) -> float:
+    """Return the median width of what most demonstrations hold all the time [m]; 0 for nothing."""
+    held = [float(np.median(d.gripper)) for d in demonstrations if holds_something(d)]
+    return float(np.median(held)) if 2 * len(held) > len(demonstrations) else 0.0
 
 
 def holds_something(demonstration: Demonstration) -> bool:

@@ -118,6 +118,7 @@ def test_a_skill_is_learned_and_says_how(lesson, tmp_path):
     assert stages[-1] == ("write", 1.0)
     record = skill.record
     assert record["left_out"] == {}
+    assert record["view"] == [0.0] * 7 and record["holds"] == 0.0
     assert set(record["seconds"]) == {"propose", "verify", "train"}
     assert set(record["training"]["scores"]) == {"mean", "linear", "rigid", "diffusion"}
     assert record["training"]["chosen"] in record["training"]["reason"]

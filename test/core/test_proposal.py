@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kalm_core.demonstration import Demonstration
 from kalm_core.errors import ConfigError, DistillationError
 from kalm_core.proposal import farthest_points, make_mask_proposer, make_region_proposer
-from kalm_core.proposal.contact import find_contact, scene_points
+from kalm_core.proposal.contact import find_contact, held_width, scene_points
 from kalm_core.proposal.geometric import GeometricProposer, GeometricSettings
 from kalm_core.proposal.mask import Mask, intersection_over_union, suppress_overlaps
 from kalm_core.proposal.pixel_graph import segment_graph
@@ -106,6 +106,14 @@ def test_a_hand_that_holds_something_works_on_what_is_under_it(cabinet):
     contact = find_contact(over_the_handle(demonstration, scene, 0.06))
     assert contact is not None and contact.sample >= 70
     assert np.linalg.norm(contact.position - scene.top_handle) < 0.09
+
+
+def test_what_most_demonstrations_hold_is_held(cabinet):
+    demonstration, scene = cabinet
+    cups = [over_the_handle(demonstration, scene, width) for width in (0.05, 0.06, 0.062)]
+    empty = over_the_handle(demonstration, scene, 0.08)
+    assert held_width([*cups, empty]) == pytest.approx(0.06)
+    assert held_width([cups[0], empty]) == 0.0
 
 
 def test_what_a_held_thing_passes_nearer_to_on_its_way_is_not_what_it_works_on(cabinet):

@@ -8,20 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from policy_scenes import make_examples
+from small_skill import make_skill
 
 from kalm_core import sealed_folder
 from kalm_core.confidence import PRIOR, Calibration
 from kalm_core.errors import BundleError, GoalError, UnknownSkillError
-from kalm_core.keypoints import ReferenceKeypoints
-from kalm_core.policy.arrangement import Arrangement
-from kalm_core.policy.rigid import RigidTransferPolicy
 from kalm_core.skill import (
-    Skill,
-    Source,
     check_name,
     list_skills,
     load_skill,
     skill_folder,
+    summarize_skill,
     write_skill,
 )
 
@@ -32,33 +29,6 @@ FILES = (
     "reference.png",
     "report/curve.png",
 )
-
-
-def make_skill(name="open_drawer", task="open the top drawer", seed=0):
-    rng = np.random.default_rng(seed)
-    examples = make_examples(seed, 4)
-    arrangement = Arrangement.from_demonstrations([e.keypoints for e in examples])
-    features = {"local": 12, "fpfh": 33}
-    return Skill(
-        name=name,
-        task=task,
-        created="2026-01-02T03:04:05+00:00",
-        reference=ReferenceKeypoints(
-            positions=rng.normal(size=(8, 3)),
-            features={k: rng.normal(size=(8, c)).astype(np.float32) for k, c in features.items()},
-            neighbor_features={
-                k: rng.normal(size=(8, 5, c)).astype(np.float32) for k, c in features.items()
-            },
-            neighbor_positions=rng.normal(size=(8, 5, 3)),
-            consistency=np.linspace(0.7, 1.0, 8),
-            min_score=np.full(8, 0.8),
-        ),
-        image=rng.integers(0, 255, (6, 8, 3), dtype=np.uint8),
-        perception={"region_backend": "proximity", "weights": {"local": 0.9}},
-        policy=RigidTransferPolicy.from_examples(examples, arrangement),
-        demonstrations=(Source("demo_0", "/bags/demo_0", "ab"), Source("demo_1")),
-        record={"seconds": {"train": 1.5}, "losses": [0.1, 0.05], "left_out": {}},
-    )
 
 
 def draw(folder):
@@ -231,6 +201,16 @@ def test_an_unknown_skill_lists_those_that_exist(folder):
     with pytest.raises(UnknownSkillError, match="learn one first"):
         skill_folder(folder.parent / "nowhere", "pour")
     assert skill_folder(folder.parent, "open_drawer") == folder
+
+
+def test_where_a_skill_was_seen_from_and_what_it_holds_is_told_without_its_weights(tmp_path):
+    view = np.linspace(-2.0, 2.0, 7)
+    told = summarize_skill(write_skill(make_skill(view=view.tolist(), holds=0.058), tmp_path))
+    assert told.view == pytest.approx(view) and told.holds == 0.058
+    older = summarize_skill(write_skill(make_skill("older"), tmp_path))
+    assert older.view == () and older.holds == 0.0
+    with pytest.raises(BundleError, match="holds"):
+        summarize_skill(write_skill(make_skill("odd", holds="a cup"), tmp_path))
 
 
 @pytest.mark.parametrize(

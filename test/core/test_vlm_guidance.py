@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from distilled_cabinet import PHI, demonstrations, distilled
-from test_skill import make_skill
+from small_skill import make_skill
 from vlm_scenes import GRID, cabinet_truth, noise_truth, serving, settings_for
 
 from kalm_core.correspondence import KeypointDetector

@@ -8,13 +8,16 @@ import pytest
 import rclpy
 from rclpy.action import ActionServer
 from rclpy.node import Node
+from small_skill import make_skill
 from stand_ins import await_server
 
 from kalm_core.errors import KeypointsNotFoundError, NoFeasibleTrajectoryError, Outcome
+from kalm_core.skill import write_skill
 from kalm_interfaces.action import (
     DetectKeypoints,
     ExecuteMotion,
     ExecuteSkill,
+    MoveGripper,
     PlanMotion,
     PlanView,
     PredictTrajectories,
@@ -31,7 +34,12 @@ PHASES = {
     "plan": (PlanMotion, "kalm/plan_motion", "planning_node"),
     "execute": (ExecuteMotion, "robot/execute_motion", "robot_node"),
 }
-PLACES = {**PHASES, "look again": (PlanView, "kalm/plan_view", "planning_node")}
+PLACES = {
+    **PHASES,
+    "look again": (PlanView, "kalm/plan_view", "planning_node"),
+    "hold": (MoveGripper, "robot/move_gripper", "robot_node"),
+}
+VIEW = (0.1, -0.6, 0.2, -2.2, 0.0, 1.8, 0.7)
 
 
 class Place:
@@ -47,6 +55,7 @@ class Place:
         self.entered = threading.Event()
         self.stopped = threading.Event()
         self.goals = []
+        self.width = 0.0
         GoalServer(node, kind, name, self._work, lambda *_: kind.Feedback())
 
     def _work(self, goal, result, progress):
@@ -61,6 +70,8 @@ class Place:
         if self.error is not None and self.errors_left > 0:
             self.errors_left -= 1
             raise self.error
+        if self.phase == "hold":
+            result.width = self.width
         if self.phase == "predict":
             result.trajectories = [EndEffectorTrajectory()]
         return f"{self.phase} is done"
@@ -68,7 +79,12 @@ class Place:
 
 class Bench:
     def __init__(self, graph, skills, without=(), at=None, **given) -> None:
-        (skills / "open").mkdir(parents=True)
+        for name, record in {
+            "open": {"view": VIEW},
+            "pour": {"view": VIEW, "holds": 0.058},
+            "older": {},
+        }.items():
+            write_skill(make_skill(name, **record), skills)
         node = graph.make("places")
         self.places = {phase: Place(node, phase) for phase in PLACES if phase not in without}
         parameters = {"skills": str(skills), "patience": 2.0, **given}
@@ -151,11 +167,42 @@ def test_what_is_not_found_is_looked_for_from_elsewhere_where_that_is_allowed(gr
     assert result.outcome.message.count("0 of 8") == 2
 
 
+def test_the_view_of_the_demonstrations_is_taken_and_nothing_more(bench):
+    status, outcome, result = bench.run(mode=ExecuteSkill.Goal.GO_TO_VIEW, speed_scale=0.25)
+    assert (status, outcome) == (SUCCEEDED, Outcome.SUCCEEDED)
+    assert list(result.phases) == ["go to view"]
+    assert list(bench.places["look again"].goals[0].joints) == pytest.approx(VIEW)
+    assert [goal.speed_scale for goal in bench.places["execute"].goals] == [0.25]
+    assert not bench.places["detect"].goals
+
+    status, outcome, result = bench.run("older", mode=ExecuteSkill.Goal.GO_TO_VIEW)
+    assert (status, outcome) == (ABORTED, Outcome.BAD_GOAL)
+    assert "learn it again" in result.outcome.message
+
+
+def test_a_skill_that_holds_something_is_not_done_with_an_empty_hand(bench):
+    hand = bench.places["hold"]
+    hand.width = 0.001
+    status, outcome, result = bench.run("pour")
+    assert (status, outcome) == (ABORTED, Outcome.GRIPPER_EMPTY)
+    assert "1 mm" in result.outcome.message and "58 mm" in result.outcome.message
+    assert not bench.places["detect"].goals
+    hand.width = 0.049
+    assert list(bench.run("pour")[2].phases) == ["hold", *PHASES]
+    assert all(goal.force < 0 for goal in hand.goals)  # robot_node's own force
+
+
+def test_fingers_stay_as_they_are_where_nothing_is_held_or_nothing_shall_move(bench):
+    bench.run("open")
+    bench.run("pour", mode=ExecuteSkill.Goal.VIEW_ONLY)
+    assert not bench.places["hold"].goals
+
+
 def test_two_views_without_a_motion_are_both_told(bench):
     bench.places["plan"].error = NoFeasibleTrajectoryError("16 trajectories tried: 16 collide")
     status, outcome, result = bench.run()
     assert (status, outcome) == (ABORTED, Outcome.NO_FEASIBLE_TRAJECTORY)
-    assert result.outcome.message.count("16 collide") == 2
+    assert "16 collide. From a second view: 16 trajectories" in result.outcome.message
     assert list(result.phases).count("plan") == 2
     assert len(bench.places["execute"].goals) == 1
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import time
+
+import numpy as np
 import pytest
 import rclpy
 from geometry_msgs.msg import Point
 from stand_ins import await_server
 
 from kalm_core.errors import BackendUnavailableError, Outcome
-from kalm_interfaces.action import DetectKeypoints, LearnSkill, PlanMotion, PredictTrajectories
+from kalm_core.trajectory import EndEffectorTrajectory
+from kalm_interfaces.action import (
+    DetectKeypoints,
+    LearnSkill,
+    PlanMotion,
+    PlanView,
+    PredictTrajectories,
+)
 from kalm_interfaces.msg import KeypointArray
 from kalm_ros.client import GraphClient
-from kalm_ros.conversions import BASE_FRAME, header_to_ros
+from kalm_ros.conversions import BASE_FRAME, NANOSECONDS, header_to_ros, trajectory_to_ros
 from kalm_ros.realsense_node import RealsenseCamera, RealsenseSettings
 
 ABORTED = 6
@@ -37,9 +47,9 @@ def start(graph, kind, **parameters):
     )
 
 
-def keypoints(skill):
+def keypoints(skill, stamp=1):
     return KeypointArray(
-        header=header_to_ros(1, BASE_FRAME),
+        header=header_to_ros(stamp, BASE_FRAME),
         skill=skill,
         points=[Point()],
         found=[True],
@@ -89,6 +99,32 @@ def test_planning_node_refuses_an_empty_goal(graph):
     status, ended, result = run(graph, PlanMotion, "kalm/plan_motion", PlanMotion.Goal())
     assert (status, ended) == (ABORTED, Outcome.BAD_GOAL)
     assert result.chosen == -1
+
+
+@pytest.mark.parametrize("seconds", [40, -40])
+def test_planning_node_refuses_keypoints_of_another_time(graph, seconds):
+    from kalm_ros.planning_node import PlanningNode
+
+    start(graph, PlanningNode)
+    still = trajectory_to_ros(
+        EndEffectorTrajectory(np.tile(np.eye(4), (2, 1, 1)), np.zeros(2), np.arange(2.0)), 1
+    )
+    seen = keypoints("open", time.time_ns() - seconds * NANOSECONDS)
+    goal = PlanMotion.Goal(trajectories=[still], keypoints=seen)
+    status, ended, result = run(graph, PlanMotion, "kalm/plan_motion", goal)
+    assert (status, ended) == (ABORTED, Outcome.NO_IMAGE)
+    assert "s ago, allowed are 30 s" in result.outcome.message
+
+
+@pytest.mark.parametrize("joints", [[0.0] * 6, [0.0] * 6 + [float("nan")]])
+def test_planning_node_refuses_a_posture_that_is_none(graph, joints):
+    from kalm_ros.planning_node import PlanningNode
+
+    start(graph, PlanningNode)
+    goal = PlanView.Goal(joints=joints)
+    status, ended, result = run(graph, PlanView, "kalm/plan_view", goal)
+    assert (status, ended) == (ABORTED, Outcome.BAD_GOAL)
+    assert "expected 7 finite numbers" in result.outcome.message
 
 
 @pytest.mark.parametrize(
