@@ -114,7 +114,13 @@ class RecorderNode(Node):
                 raise _silent(recording.silent)
             with BagWriter(folder) as writer:
                 recording.write_to(writer)
-                self._run(recording, writer, seconds, progress)
+                try:
+                    self._run(recording, writer, seconds, progress)
+                except CancelledError:
+                    raise  # thrown away by whoever asked for it
+                except Exception:
+                    writer.leave()
+                    raise
                 recording.write_to(None)
                 self._check_topics(writer)
                 writer.finish()
@@ -148,12 +154,24 @@ class RecorderNode(Node):
     def _run(
         self, recording: Recording, writer: BagWriter, seconds: float, progress: Progress
     ) -> None:
-        """Let messages be written until somebody ends it, or time is up."""
+        """Let messages be written until somebody ends it, or time is up.
+
+        Raises:
+            DemonstrationError: a topic fell silent, or the disk refused.
+            CancelledError: the caller asked to stop.
+        """
         start = time.monotonic()
         while self._seconds < seconds and not self._finish_asked.wait(0.05):
             self._seconds = time.monotonic() - start
             self._messages = writer.messages
             recording.check()
+            if lost := recording.silent_for(self._settings.silence):
+                raise DemonstrationError(
+                    f"nothing came on {', '.join(lost)} for {self._settings.silence:g} s; what was "
+                    f"recorded is in {writer.unfinished}",
+                    "see to the camera and robot_node, then record again; "
+                    "`kalm demonstrations FOLDER --rescue` saves the part that there is",
+                )
             progress.report("record", min(self._seconds / seconds, 1.0), "recording")
             if not self.context.ok():
                 return  # the process ends: what was recorded is kept
@@ -162,7 +180,7 @@ class RecorderNode(Node):
 
     @staticmethod
     def _check_topics(writer: BagWriter) -> None:
-        """Refuse a recording in which a topic has fallen silent."""
+        """Refuse a recording so short that a topic has no message in it."""
         silent = [name for name, count in writer.counts.items() if count == 0]
         if silent:
             raise DemonstrationError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,7 @@ class Recording:
         """Forget what was heard; `complete` is set when every topic has spoken."""
         with self._lock:
             self._waiting = set(self._topics)
+            self._heard = dict.fromkeys(self._topics, time.monotonic())
             self._problem: KalmError | None = None
             self._lost: dict[str, int] = {}
             self.complete.clear()
@@ -84,6 +86,7 @@ class Recording:
     def _take(self, topic: str, stamp: int, cdr: bytes) -> None:
         with self._lock:
             self._waiting.discard(topic)
+            self._heard[topic] = time.monotonic()
             if not self._waiting:
                 self.complete.set()
             if self._writer is None or self._problem is not None:
@@ -98,6 +101,12 @@ class Recording:
         """The topics on which nothing has come."""
         with self._lock:
             return sorted(self._waiting)
+
+    def silent_for(self, seconds: float) -> list[str]:
+        """Return the topics on which nothing has come for so long [s, wall clock]."""
+        with self._lock:
+            since = time.monotonic() - seconds
+            return sorted(name for name, heard in self._heard.items() if heard < since)
 
     def write_to(self, writer: BagWriter | None) -> None:
         """Write what arrives from now on to a bag; None stops writing."""

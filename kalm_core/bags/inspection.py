@@ -21,6 +21,9 @@ from kalm_core.errors import DemonstrationError
 DROPPED_GAP = 2.5
 """A gap between images longer than this many usual periods means that images were lost."""
 
+LATE_START = 0.5
+"""A recorder may hear the topics this much one after another [s]; more is missing at an end."""
+
 DEPTH_SAMPLES = 5
 """Depth images whose pixels are counted, evenly spaced over the bag."""
 
@@ -170,6 +173,7 @@ def _suspicions(
             found.append(f"{topic.dropped} messages of {topic.name} were lost")
         if topic.disordered:
             found.append(f"{topic.disordered} stamps of {topic.name} repeat or go back")
+    found.extend(_missing_ends(scan))
     absent = [name for name, _, _ in expected_topics(settings) if not scan.count(name)]
     if absent:
         found.append(f"nothing was recorded of {', '.join(absent)}")
@@ -184,6 +188,24 @@ def _suspicions(
     found.extend(_clock_suspicions(scan))
     if scan.camera_infos and (sentence := distortion_sentence(scan.camera_infos[0])):
         found.append(sentence)
+    return found
+
+
+def _missing_ends(scan: BagScan) -> list[str]:
+    """Compare when each topic was first and last received with the recording's start and end."""
+    received = {name: np.sort(s.received) for name, s in scan.stamps.items() if len(s)}
+    if not received:
+        return []
+    start = min(int(times[0]) for times in received.values())
+    end = max(int(times[-1]) for times in received.values())
+    found = []
+    for name, times in received.items():
+        period = float(np.median(np.diff(times))) * Ns if len(times) > 1 else 0.0
+        least = max(LATE_START, DROPPED_GAP * period)
+        if (late := (int(times[0]) - start) * Ns) > least:
+            found.append(f"{name} begins {late:.1f} s after the recording")
+        if (early := (end - int(times[-1])) * Ns) > least:
+            found.append(f"{name} ends {early:.1f} s before the recording")
     return found
 
 

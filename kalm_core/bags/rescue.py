@@ -114,7 +114,11 @@ def _copy_messages(source: Path, files: list[Path], target: Path) -> None:
 
 
 def _close_cut_mcap(source: Path, target: Path) -> int:
-    """Copy the complete records of an mcap file and end them properly; return the bytes lost."""
+    """Copy the complete records of an mcap file and end them properly.
+
+    Returns:
+        The bytes lost: none of a file that ends properly, after its messages comes their index.
+    """
     with source.open("rb") as old, target.open("wb") as new:
         if old.read(len(_MAGIC)) != _MAGIC:
             raise DemonstrationError(f"{source} is not an mcap file", "delete it")
@@ -125,7 +129,7 @@ def _close_cut_mcap(source: Path, target: Path) -> int:
             end = old.tell()
         new.write(struct.pack("<BQI", _DATA_END, 4, 0))
         new.write(struct.pack("<BQQQI", _FOOTER, 20, 0, 0, 0) + _MAGIC)
-    return source.stat().st_size - end
+    return 0 if _ends_properly(source) else source.stat().st_size - end
 
 
 def _complete_records(stream: BinaryIO) -> Iterator[bytes]:

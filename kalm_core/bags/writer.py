@@ -20,6 +20,7 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from kalm_core.bags.bag_file import METADATA
 from kalm_core.bags.message_types import message_types
 from kalm_core.bags.topics import RECORDED_TOPICS, RecordedTopic
 from kalm_core.errors import DemonstrationError
@@ -47,7 +48,7 @@ class BagWriter:
     Everything goes to `NAME.recording/NAME/` first. `finish` closes it, has the disk confirm every
     file and renames it to `NAME/`: what carries its final name is complete, whatever is killed
     afterwards. As a context manager it discards the recording on an exception and finishes it
-    otherwise. `write` may be called from several threads.
+    otherwise, unless it was left for a rescue. `write` may be called from several threads.
 
     Args:
         folder: where the finished bag is to lie; must not exist.
@@ -167,6 +168,28 @@ class BagWriter:
             finally:
                 os.close(self._guard)
         return self.folder
+
+    def leave(self) -> None:
+        """Stop recording; all that was written stays in `NAME.recording`, for a rescue.
+
+        Raises:
+            DemonstrationError: the disk refused; up to 1 MB at the end is lost.
+        """
+        with self._lock:
+            if not self._open:
+                return
+            self._open = False
+            try:
+                self._writer.close()
+                # without it this is no bag to anybody, as when the recorder was killed
+                (self.unfinished / self.folder.name / METADATA).unlink()
+            except OSError as error:
+                raise DemonstrationError(
+                    f"cannot write the end of {self.unfinished}: {error.strerror}",
+                    "free some space on the disk",
+                ) from error
+            finally:
+                os.close(self._guard)
 
     def discard(self) -> None:
         """Throw the recording away; nothing of it stays. Does nothing after `finish`."""

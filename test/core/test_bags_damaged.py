@@ -22,6 +22,7 @@ from recorded import (
 )
 
 from kalm_core.bags import BagWriter, find_leftovers, inspect_bag, read_demonstration, rescue
+from kalm_core.bags.folder import find_bags
 from kalm_core.bags.settings import BagSettings
 from kalm_core.bags.topics import (
     CAMERA_INFO,
@@ -259,6 +260,21 @@ def test_what_a_killed_recorder_leaves_is_found_and_rescued(tmp_path: Path) -> N
     assert leftover.files[0].read_bytes() == before
     assert {topic.name for topic in inspect_bag(bag).topics} == {t.name for t in RECORDED_TOPICS}
     assert sorted(item.name for item in tmp_path.iterdir()) == ["killed.recording", bag.name]
+
+
+def test_what_a_writer_leaves_is_no_bag_and_is_rescued_whole(tmp_path: Path) -> None:
+    messages = Recording(seconds=2.0, still=0.5).messages()
+    with BagWriter(tmp_path / "001") as writer:
+        for topic, stamp, message in messages:
+            writer.write(topic, stamp, serialize(message))
+        writer.leave()
+    assert [item.name for item in tmp_path.iterdir()] == ["001.recording"]
+    assert find_bags(tmp_path) == find_bags(tmp_path / "001.recording") == []
+    (leftover,) = find_leftovers(tmp_path)
+    assert not leftover.active
+    bag, lost = rescue(leftover)
+    assert lost == 0
+    assert sum(topic.messages for topic in inspect_bag(bag).topics) == len(messages)
 
 
 def test_a_cut_bag_is_rescued_up_to_the_cut(tmp_path: Path) -> None:

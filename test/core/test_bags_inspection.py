@@ -45,6 +45,21 @@ def test_one_late_image_is_no_gap(tmp_path: Path, messages: list[Message]) -> No
     assert report.dropped_frames == 0
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "words"),
+    [(0.0, 3.0, "ends 1.1 s before"), (1.2, 4.0, "begins 1.2 s after"), (0.0, 4.0, None)],
+)
+def test_a_topic_that_is_missing_at_an_end_is_suspicious(
+    tmp_path: Path, messages: list[Message], first: float, last: float, words: str | None
+) -> None:
+    start, end = nanoseconds(first), nanoseconds(last)
+    kept = [m for m in messages if m[0] != COLOR or start <= m[1] < end]
+    report = inspect_bag(write_bag(tmp_path / "001", kept))
+    assert report.dropped_frames == 0
+    found = [sentence for sentence in report.suspicions if COLOR in sentence]
+    assert [words in sentence for sentence in found] == ([True] if words else [])
+
+
 def test_an_arm_that_moves_from_the_start_is_suspicious(tmp_path: Path) -> None:
     report = inspect_bag(write_bag(tmp_path / "001", Recording(seconds=2.0, still=0.0).messages()))
     assert report.usable

@@ -8,8 +8,9 @@ import rclpy
 from stand_ins import StandIn, await_server
 from std_srvs.srv import Trigger
 
-from kalm_core.bags import RECORDED_TOPICS
+from kalm_core.bags import RECORDED_TOPICS, find_leftovers, inspect_bag, rescue
 from kalm_core.bags.bag_file import open_bag
+from kalm_core.bags.topics import COLOR, EE_POSE
 from kalm_core.errors import Outcome
 from kalm_interfaces.action import RecordDemonstration
 from kalm_ros import conversions as c
@@ -109,6 +110,24 @@ def test_a_silent_topic_is_named_before_anything_is_recorded(bench):
     assert outcome is Outcome.NO_IMAGE
     assert "/camera/camera/aligned_depth_to_color/image_raw" in result.outcome.message
     assert not bench.folder.exists()
+
+
+@pytest.mark.parametrize("what", ["color", "pose"])
+def test_a_topic_that_falls_silent_ends_the_recording_and_leaves_it_for_a_rescue(bench, what):
+    handle = bench.start()
+    bench.until_recording()
+    bench.stand_in.silent = {what}
+    outcome, result = bench.end(handle)
+    assert outcome is Outcome.BAD_DEMONSTRATION
+    name = {"color": COLOR, "pose": EE_POSE}[what]
+    assert f"nothing came on {name} for 2 s" in result.outcome.message
+    assert "--rescue" in result.outcome.message
+    assert [path.name for path in bench.folder.iterdir()] == ["001.recording"]
+    bag, lost = rescue(find_leftovers(bench.folder)[0])
+    assert lost == 0
+    assert any(f"{name} ends" in sentence for sentence in inspect_bag(bag).suspicions)
+    bench.stand_in.silent = set()
+    assert bench.end(bench.start(max_seconds=2.0))[1].bag == str(bench.folder / "002")
 
 
 def test_topics_that_nobody_publishes_are_named(graph, tmp_path):
