@@ -157,7 +157,7 @@ class RecorderNode(Node):
         """Let messages be written until somebody ends it, or time is up.
 
         Raises:
-            DemonstrationError: a topic fell silent, or the disk refused.
+            DemonstrationError: a topic fell silent, the disk refused, or the process ends.
             CancelledError: the caller asked to stop.
         """
         start = time.monotonic()
@@ -173,9 +173,13 @@ class RecorderNode(Node):
                     "`kalm demonstrations FOLDER --rescue` saves the part that there is",
                 )
             progress.report("record", min(self._seconds / seconds, 1.0), "recording")
+            stop = progress.should_stop()
             if not self.context.ok():
-                return  # the process ends: what was recorded is kept
-            if progress.should_stop() and self.context.ok():
+                raise DemonstrationError(
+                    f"the recorder was shut down while it wrote to {writer.unfinished}",
+                    "`kalm demonstrations FOLDER --rescue` saves the part that there is",
+                )
+            if stop:
                 raise CancelledError("the recording")
 
     @staticmethod

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -128,6 +132,38 @@ def test_a_topic_that_falls_silent_ends_the_recording_and_leaves_it_for_a_rescue
     assert any(f"{name} ends" in sentence for sentence in inspect_bag(bag).suspicions)
     bench.stand_in.silent = set()
     assert bench.end(bench.start(max_seconds=2.0))[1].bag == str(bench.folder / "002")
+
+
+def test_a_recorder_that_is_shut_down_leaves_its_recording_for_a_rescue(graph, tmp_path):
+    stand_in = StandIn(graph)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kalm_ros.recorder_node", "--ros-args", "-p", f"folder:={tmp_path}"],
+        env={**os.environ, "ROS_DOMAIN_ID": str(graph.domain)},
+    )
+    try:
+        action = graph.action_client(RecordDemonstration, "kalm/record_demonstration")
+        await_server(action)
+        heard = []
+        GraphClient.wait(
+            action.send_goal_async(
+                RecordDemonstration.Goal(), feedback_callback=lambda m: heard.append(m.feedback)
+            ),
+            10.0,
+            "start",
+        )
+        end = time.monotonic() + 10.0
+        while not heard or heard[-1].messages < 50:
+            assert time.monotonic() < end, "no message was recorded"
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20.0) == 0
+    finally:
+        process.kill()
+        process.wait()
+        stand_in.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["001.recording"]
+    bag, _ = rescue(find_leftovers(tmp_path)[0])
+    assert sum(topic.messages for topic in inspect_bag(bag).topics) >= 50
 
 
 def test_topics_that_nobody_publishes_are_named(graph, tmp_path):
