@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kalm_core.bags import demonstration_name
 from kalm_core.correspondence import KeypointDetector
 from kalm_core.demonstration import Demonstration
 from kalm_core.distillation import DistillationSettings
@@ -19,7 +20,15 @@ from kalm_core.errors import BundleError, GoalError
 from kalm_core.features.view import FeatureView
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import ReferenceKeypoints
-from kalm_core.learning import Goal, Journal, LearningSettings, Lesson, read_all, teach
+from kalm_core.learning import (
+    Goal,
+    Journal,
+    LearningSettings,
+    Lesson,
+    check_names,
+    read_all,
+    teach,
+)
 from kalm_core.policy.arrangement import MIN_KEYPOINTS
 from kalm_core.policy.settings import PolicySettings
 from kalm_core.progress import Progress
@@ -252,9 +261,11 @@ def read_sources(
         progress: stage "read".
 
     Raises:
+        DemonstrationError: two of the bags have one name.
         BundleError: a bag's content is not what the skill was learned from.
     """
-    moved = {path.name: path for path in bags}
+    check_names(bags)
+    moved = {demonstration_name(path): path for path in bags}
     wanted = {item["name"]: item for item in skill.record.get("demonstrations", [])}
     paths = [moved.get(name, Path(item["bag"])) for name, item in wanted.items()]
     demonstrations = read_all(paths, hand_eye, journal, progress)

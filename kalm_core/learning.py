@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from kalm_core.bags import read_demonstration
+from kalm_core.bags import demonstration_name, read_demonstration
 from kalm_core.confidence import Calibration
 from kalm_core.demonstration import Demonstration
 from kalm_core.distillation import DistillationSettings, distill
@@ -161,7 +161,8 @@ def learn_skill(  # noqa: PLR0917 - in the order in which they are used
 
     Raises:
         GoalError: the name or task cannot be meant, or the name is taken.
-        DemonstrationError: too few bags can teach; the text names each and why.
+        DemonstrationError: too few bags can teach, the text names each and why; or two have one
+            name.
         DistillationError: no part could be found again in the demonstrations.
         BundleError: the disk refused.
         CancelledError: the caller asked to stop; nothing is left behind.
@@ -189,17 +190,37 @@ def learn_from_demonstrations(
     return _learn(goal, demonstrations, settings or LearningSettings(), journal, progress)
 
 
+def check_names(bags: Sequence[Path]) -> None:
+    """Refuse two bags of one name: by it a skill's record knows them.
+
+    Raises:
+        DemonstrationError: there are two; the text names both.
+    """
+    known: dict[str, Path] = {}
+    for bag in bags:
+        other = known.setdefault(demonstration_name(Path(bag)), Path(bag))
+        if other.resolve() != Path(bag).resolve():
+            raise DemonstrationError(
+                f"{other} and {bag} have the same name", "rename one of the folders"
+            )
+
+
 def read_all(
     bags: Sequence[Path], hand_eye: HandEyeSettings, journal: Journal, progress: Progress
 ) -> list[Demonstration]:
-    """Read the bags that can be read; a second copy of a recording teaches nothing new."""
+    """Read the bags that can be read; a second copy of a recording teaches nothing new.
+
+    Raises:
+        DemonstrationError: two bags have one name.
+    """
+    check_names(bags)
     demonstrations: list[Demonstration] = []
     for i, bag in enumerate(bags):
         progress.step("read", i / len(bags), f"reading {Path(bag).name}")
         try:
             read = read_demonstration(Path(bag), hand_eye.T_ee_cam)
         except DemonstrationError as error:
-            journal.leave_out(Path(bag).name, str(error))
+            journal.leave_out(demonstration_name(Path(bag)), str(error))
             continue
         same = [d.name for d in demonstrations if d.sha256 and d.sha256 == read.sha256]
         if same:

@@ -1,6 +1,6 @@
 """rosbag2 in and out, without ROS: recording, reading and judging demonstrations."""
 
-from kalm_core.bags.demonstration_reader import read_demonstration
+from kalm_core.bags.demonstration_reader import demonstration_name, read_demonstration
 from kalm_core.bags.inspection import BagReport, TopicReport, inspect_bag
 from kalm_core.bags.rescue import Leftover, find_leftovers, rescue
 from kalm_core.bags.settings import BagSettings
@@ -15,6 +15,7 @@ __all__ = [
     "Leftover",
     "RecordedTopic",
     "TopicReport",
+    "demonstration_name",
     "find_leftovers",
     "inspect_bag",
     "read_demonstration",

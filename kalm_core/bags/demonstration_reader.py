@@ -57,7 +57,7 @@ def read_demonstration(
         chosen = choose_frames(path, pairs, motion, settings)
         frames = _read_frames(bag, scan, motion, pairs[chosen], T_ee_cam)
     return Demonstration(
-        name=path.stem if path.is_file() else path.name,
+        name=demonstration_name(path),
         frames=tuple(frames),
         stamps=(motion.stamps - motion.stamps[0]) * Ns,
         joints=motion.joints,
@@ -66,6 +66,11 @@ def read_demonstration(
         source=path,
         sha256=checksum(path),
     )
+
+
+def demonstration_name(path: Path) -> str:
+    """Return how the demonstration of a bag (its folder or single file) is called."""
+    return path.stem if path.is_file() else path.name
 
 
 def check_motion(path: Path, motion: Motion, settings: BagSettings) -> None:

@@ -19,7 +19,7 @@ from kalm_core.editing import (
     read_sources,
     reference_index,
 )
-from kalm_core.errors import BundleError, GoalError
+from kalm_core.errors import BundleError, DemonstrationError, GoalError
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.learning import (
@@ -192,6 +192,8 @@ def test_the_bags_are_found_and_must_be_the_same(tmp_path):
     with pytest.raises(BundleError, match=r"002 cannot be read.*--bag"):
         reference_index(learned, sources())
     assert len(sources(tmp_path / "002")) == 2
+    with pytest.raises(DemonstrationError, match="have the same name"):
+        sources(tmp_path / "002", tmp_path / "elsewhere" / "002")
     record["demonstrations"][0]["sha256"] = "other"
     with pytest.raises(BundleError, match="001 is not the recording"):
         sources(tmp_path / "002")

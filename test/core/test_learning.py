@@ -252,18 +252,30 @@ def test_unreadable_bags_and_copies_are_left_out(lesson, tmp_path, monkeypatch):
         if path.name == "torn":
             raise DemonstrationError(f"{path} is cut short")
         source = demos[int(path.name[-1])]
-        return replace(source, source=path, sha256=f"sum of {path.name}")
+        return replace(source, source=path, sha256=f"sum of {source.name}")
 
     monkeypatch.setattr(learning, "read_demonstration", read)
-    bags = [Path("torn"), *(Path(f"demo_{i}") for i in range(6)), Path("copy/demo_2")]
+    bags = [Path("torn"), *(Path(f"demo_{i}") for i in range(6)), Path("copy_of_2"), Path("demo_3")]
     skill = load_skill(learn_skill("s", "t", bags, tmp_path, TINY))
     assert skill.record["left_out"] == {
         "torn": "torn is cut short",
-        "copy/demo_2": "it is the same recording as demo_2",
+        "copy_of_2": "it is the same recording as demo_2",
+        "demo_3": "it is the same recording as demo_3",
     }
     assert skill.demonstrations[0].bag == "demo_0"
     assert skill.demonstrations[0].sha256 == "sum of demo_0"
     assert "read" in skill.record["seconds"]
+
+
+def test_two_bags_of_one_name_are_refused_before_anything_is_read(tmp_path):
+    bags = [tmp_path / day / "001" for day in ("monday", "tuesday")]
+    with pytest.raises(DemonstrationError, match=r"monday/001 and .*tuesday/001 have the same"):
+        learn_skill("s", "t", bags, tmp_path / "skills", TINY)
+    (tmp_path / "monday").mkdir()
+    bags[0] = tmp_path / "monday" / "001.mcap"
+    bags[0].touch()  # the name of a single file is without its suffix
+    with pytest.raises(DemonstrationError, match="have the same name"):
+        learn_skill("s", "t", bags, tmp_path / "skills", TINY)
 
 
 @pytest.mark.sim
