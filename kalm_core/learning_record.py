@@ -13,6 +13,7 @@ from kalm_core.demonstration import Demonstration
 from kalm_core.distillation import DistillationSettings
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.policy.selection import LearnedPolicy
+from kalm_core.skill import Skill
 
 
 def record_demonstrations(
@@ -50,6 +51,16 @@ def record_training(learned: LearnedPolicy) -> dict[str, Any]:
         "held_out_rigid": errors.get("rigid"),
         "held_out": errors,
     }
+
+
+def learned_sentence(skill: Skill) -> str:
+    """Say from how many demonstrations a skill was learned, and which were left out and why."""
+    count = len(skill.demonstrations)
+    text = f"{skill.name} was learned from {count} demonstration{'' if count == 1 else 's'}"
+    left_out = ", ".join(
+        f"{name} ({why.split('. ')[0]})" for name, why in skill.record["left_out"].items()
+    )
+    return f"{text}; left out: {left_out}." if left_out else f"{text}."
 
 
 def record_versions(settings: DistillationSettings) -> dict[str, str]:

@@ -13,9 +13,10 @@ from rclpy.node import Node
 from kalm_core.errors import GoalError
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.learning import LearningSettings, learn_skill
+from kalm_core.learning_record import learned_sentence
 from kalm_core.progress import Progress
 from kalm_core.settings import Settings
-from kalm_core.skill import check_name
+from kalm_core.skill import check_name, load_skill
 from kalm_interfaces.action import LearnSkill
 from kalm_ros.action_server import GoalServer
 from kalm_ros.parameters import declare_settings
@@ -67,7 +68,7 @@ class LearnerNode(Node):
         finally:
             result.seconds = time.monotonic() - start
         result.bundle = str(bundle)
-        return f"{goal.skill} was learned from {len(goal.bags)} demonstrations."
+        return learned_sentence(load_skill(bundle))
 
 
 def main() -> int:

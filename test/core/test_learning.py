@@ -14,6 +14,7 @@ from kalm_core.distillation import Attempt, DistillationSettings
 from kalm_core.errors import CancelledError, DemonstrationError, GoalError
 from kalm_core.keypoints import DetectedKeypoints, ReferenceKeypoints
 from kalm_core.learning import LearningSettings, learn_from_demonstrations, learn_skill
+from kalm_core.learning_record import learned_sentence
 from kalm_core.policy.evaluation import trajectory_errors
 from kalm_core.policy.settings import NetworkSettings, PolicySettings
 from kalm_core.progress import Progress
@@ -119,6 +120,7 @@ def test_a_skill_is_learned_and_says_how(lesson, tmp_path):
     record = skill.record
     assert record["left_out"] == {}
     assert record["view"] == [0.0] * 7 and record["holds"] == 0.0
+    assert learned_sentence(skill) == "open_drawer was learned from 6 demonstrations."
     assert set(record["seconds"]) == {"propose", "verify", "train"}
     assert set(record["training"]["scores"]) == {"mean", "linear", "rigid", "diffusion"}
     assert record["training"]["chosen"] in record["training"]["reason"]
@@ -165,6 +167,10 @@ def test_demonstrations_that_cannot_teach_are_named_and_left_out(lesson, tmp_pat
     assert "another part" in skill.record["left_out"]["demo_4"]
     assert [s.name for s in skill.demonstrations] == ["demo_0", "demo_3", "demo_5"]
     assert caplog.text.count("is left out: ") == 3
+    sentence = learned_sentence(skill)
+    assert sentence.startswith("s was learned from 3 demonstrations; left out: demo_1 (")
+    assert "0 of 8 keypoints" in sentence
+    assert "another part" in sentence
 
 
 @pytest.mark.parametrize("count", [1, 2])
