@@ -34,13 +34,13 @@ from kalm_core.policy.settings import PolicySettings
 from kalm_core.progress import Progress
 from kalm_core.proposal.contact import find_contact
 from kalm_core.report.perception import write_match_pictures
-from kalm_core.segmentation import SegmentationSettings
 from kalm_core.settings import parse_settings
 from kalm_core.skill import Skill, load_skill
 from kalm_core.verification import Verifier, described
 from kalm_core.vlm.transcript import FOLDER as TRANSCRIPT
 
 _SAME_PLACE = 0.005  # a kept keypoint is this near to where the skill has it [m]
+_RECORDED = ("segmentation", "policy", "seed", "stray")  # settings in a skill's record
 _KEPT_PICTURES = ("proposal.png", "consistency.png", "attempt_*.jpg")
 
 
@@ -224,22 +224,17 @@ def edit_skill(
 
 
 def settings_of(skill: Skill) -> LearningSettings:
-    """Return the settings that a skill was learned with, as far as it says.
+    """Return the settings that a skill was learned with, as far as it says; else the defaults.
 
     Raises:
         ConfigError: they are not those of this version.
     """
-    distillation = parse_settings(DistillationSettings, skill.perception, "the skill")
-    segmentation = parse_settings(
-        SegmentationSettings, skill.record.get("segmentation", {}), "the skill"
-    )
-    policy = getattr(skill.policy, "settings", None)
-    return LearningSettings(
-        distillation=distillation,
-        segmentation=segmentation,
-        policy=policy if isinstance(policy, PolicySettings) else PolicySettings(),
-        seed=skill.record.get("seed", 0),
-    )
+    values = {key: skill.record[key] for key in _RECORDED if key in skill.record}
+    trained = getattr(skill.policy, "settings", None)
+    if isinstance(trained, PolicySettings):
+        values.setdefault("policy", trained)  # skills of before the record had them
+    values["distillation"] = skill.perception
+    return parse_settings(LearningSettings, values, "the skill")
 
 
 def read_sources(

@@ -346,6 +346,8 @@ def teach(  # noqa: PLR0917 - in the order in which they are used
             "left_out": dict(journal.left_out),
             "seed": settings.seed,
             "segmentation": settings.segmentation.model_dump(mode="json"),
+            "stray": settings.stray,
+            "policy": settings.policy.model_dump(mode="json"),
             "training": record_training(learned),
             "versions": record_versions(settings.distillation),
         },

@@ -18,6 +18,7 @@ from kalm_core.editing import (
     edit_skill,
     read_sources,
     reference_index,
+    settings_of,
 )
 from kalm_core.errors import BundleError, DemonstrationError, GoalError
 from kalm_core.hand_eye import HandEyeSettings
@@ -38,6 +39,8 @@ TINY = LearningSettings(
     policy=PolicySettings(
         network=NetworkSettings(channels=(8, 16), condition=16), steps=4, batch=4
     ),
+    seed=3,
+    stray=0.2,
 )
 RUN = CliRunner()
 
@@ -159,6 +162,16 @@ def test_the_bundle_tells_of_the_edit_and_keeps_its_pictures(skill):
     assert shown.exit_code == 0
     assert "2 dropped, 1 added" in shown.stdout
     assert RUN.invoke(app, ["report", str(skill)]).stdout.strip().endswith("report/index.html")
+
+
+def test_an_edited_skill_is_trained_with_the_settings_that_it_was_learned_with(skill):
+    learned = load_skill(skill)
+    assert settings_of(learned) == TINY
+    assert learned.policy.kind != "diffusion"  # which keeps its own
+    for key in ("policy", "stray"):
+        del learned.record[key]  # as skills of earlier versions
+    unknown = {"policy": PolicySettings(), "stray": LearningSettings().stray}
+    assert settings_of(learned) == TINY.model_copy(update=unknown)
 
 
 def test_a_refused_edit_leaves_the_skill_as_it_was(skill):
