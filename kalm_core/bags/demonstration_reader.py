@@ -43,8 +43,9 @@ def read_demonstration(
         settings: names of the topics and tolerances; None takes the defaults.
 
     Raises:
-        DemonstrationError: the bag is missing, damaged or cut short, lacks a topic, or shows no
-            motion; the text names the file or topic and what to do. The bag is never changed.
+        DemonstrationError: the bag is missing, damaged or cut short, lacks a topic, lost the
+            hand, or shows no motion; the text names the file or topic and what to do. The bag is
+            never changed.
     """
     path, settings = Path(path), settings or BagSettings()
     with open_bag(path) as bag:

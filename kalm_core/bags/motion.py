@@ -35,11 +35,7 @@ class PoseTrack:
 
     def covers(self, query: Stamps, gap: float) -> NDArray[np.bool_]:
         """Return which (M,) stamps [ns] lie between two poses at most `gap` [s] apart."""
-        after = np.searchsorted(self.stamps, query, side="left").clip(1, len(self.stamps) - 1)
-        narrow = self.stamps[after] - self.stamps[after - 1] <= gap * 1e9
-        inside = (query >= self.stamps[0]) & (query <= self.stamps[-1])
-        exact = np.isin(query, self.stamps)
-        return np.asarray(inside & (narrow | exact))
+        return _covered(self.stamps, query, gap)
 
 
 @dataclass(frozen=True)
@@ -95,8 +91,8 @@ def read_motion(scan: BagScan) -> Motion:
         scan: of a bag that has joint states and tool poses.
 
     Raises:
-        DemonstrationError: joints are missing, poses are in another frame or not finite, a clock
-            jumped back, or poses and joints do not overlap in time.
+        DemonstrationError: joints are missing, the fingers for too long, poses are in another
+            frame or not finite, a clock jumped back, or poses and joints do not overlap in time.
     """
     settings = scan.settings
     track = _pose_track(scan)
@@ -110,11 +106,39 @@ def read_motion(scan: BagScan) -> Motion:
             "let one clock stamp both (both nodes with the same use_sim_time)",
         )
     stamps, joints = joint_stamps[covered], joints[covered]
+    _check_fingers(scan, finger_stamps, stamps)
     zero = stamps[0]
     opening = np.interp(
         (stamps - zero) * Ns, (finger_stamps - zero) * Ns, np.maximum(fingers.sum(axis=1), 0.0)
     )
     return Motion(stamps, joints, track.at(stamps), opening, track)
+
+
+def _covered(known: Stamps, query: Stamps, gap: float) -> NDArray[np.bool_]:
+    """Return which stamps [ns] lie between two of (N,) known ones at most `gap` [s] apart."""
+    after = np.searchsorted(known, query, side="left").clip(1, len(known) - 1)
+    narrow = known[after] - known[after - 1] <= gap * 1e9
+    inside = (query >= known[0]) & (query <= known[-1])
+    return np.asarray(inside & (narrow | np.isin(query, known)))
+
+
+def _check_fingers(scan: BagScan, fingers: Stamps, motion: Stamps) -> None:
+    """Refuse a motion [ns] in which the opening is guessed: a grasp there would be misplaced.
+
+    A stall of all joint states is no such gap: the arm does not move in samples that are not there.
+    """
+    gap = scan.settings.finger_gap
+    beside = round(gap * 1e9)
+    known = np.concatenate([[fingers[0] - beside], fingers, [fingers[-1] + beside]])
+    unknown = motion[~_covered(known, motion, gap)]
+    if len(unknown):
+        before = fingers[fingers < unknown[0]]
+        since = (before[-1] - motion[0]) * Ns if len(before) else 0.0
+        raise DemonstrationError(
+            f"{scan.path}: the hand did not answer while the arm did, from {max(since, 0.0):.1f} s "
+            f"after the start for longer than {gap:g} s",
+            "check the hand's connection, then record again",
+        )
 
 
 def in_order(stamps: Stamps, late: float, where: str) -> NDArray[np.intp]:

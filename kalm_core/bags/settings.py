@@ -26,6 +26,13 @@ class BagSettings(Settings):
         le=5,
         description="longest gap between tool poses across which to interpolate [s]",
     )
+    finger_gap: float = Field(
+        0.3,
+        gt=0,
+        le=5,
+        description="longest time without the fingers while the arm's joints come [s]; the hand is "
+        "read every 0.1 s, and connecting to it anew takes 0.5 s or more",
+    )
     late: float = Field(
         0.1, ge=0, le=1, description="a stamp may lie this far behind an earlier one [s]"
     )

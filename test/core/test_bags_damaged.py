@@ -5,7 +5,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +46,11 @@ def messages() -> list[Message]:
 
 def without(messages: list[Message], topic: str) -> list[Message]:
     return [item for item in messages if item[0] != topic]
+
+
+def arm_alone(message: Any) -> Any:
+    """The joint state that robot_node sends when the hand does not answer."""
+    return replace(message, name=message.name[:7], position=message.position[:7])
 
 
 def refusal(bag: Path, settings: BagSettings | None = None) -> DemonstrationError:
@@ -155,6 +162,30 @@ def test_an_arm_that_does_not_move_teaches_nothing(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "001", Still(seconds=1.5, reach=0.0).messages())
     assert "shows no motion" in refusal(bag).problem
     assert not inspect_bag(bag).usable
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1.0, 0.5), (0.8, 1.2), (1.6, 9.0)])
+def test_an_opening_that_is_not_known_for_long_is_refused(
+    tmp_path: Path, messages: list[Message], start: float, end: float
+) -> None:
+    def without_hand(until: float) -> list[Message]:
+        return [
+            (topic, stamp, arm_alone(message))
+            if topic == JOINT_STATES and nanoseconds(start) < stamp < nanoseconds(until)
+            else (topic, stamp, message)
+            for topic, stamp, message in messages
+        ]
+
+    error = refusal(write_bag(tmp_path / "lost", without_hand(end)))
+    assert f"did not answer while the arm did, from {max(start, 0.0):.1f} s" in error.problem
+    short = start + 0.25 if start > 0 else 0.25
+    read_demonstration(write_bag(tmp_path / "short", without_hand(short)), EYE)
+    stalled = [
+        (topic, stamp, message)
+        for topic, stamp, message in messages
+        if topic != JOINT_STATES or not nanoseconds(start) < stamp < nanoseconds(end)
+    ]
+    read_demonstration(write_bag(tmp_path / "stalled", stalled), EYE)
 
 
 def test_a_clock_that_jumps_back_is_refused_but_a_late_message_is_not(
