@@ -144,7 +144,7 @@ class RecorderNode(Node):
             time.sleep(0.1)
 
     def _listen(self) -> Recording:
-        """Return the subscriptions, made anew or kept, that have heard nothing yet."""
+        """Return what listens to the topics and has heard nothing yet."""
         if self._recording is None:
             self._recording = Recording(self, RECORDED_TOPICS)
         else:

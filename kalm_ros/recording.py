@@ -23,27 +23,35 @@ from kalm_ros.qos import RECORD_DEPTH
 class Recording:
     """Listens to the topics of a demonstration and writes what comes into a bag.
 
-    It subscribes when the first recording begins, when the publishers and their promises are known,
-    and stays subscribed: a spinning executor does not bear that a subscription goes away.
+    It subscribes when a recording begins, when the publishers and their promises are known, and
+    stays subscribed: a spinning executor does not bear that a subscription goes away. Where a
+    publisher has come back with another promise, another subscription takes the former one's place.
     """
 
     def __init__(self, node: Node, topics: Sequence[RecordedTopic]) -> None:
         self._node = node
-        self._topics = tuple(topic.name for topic in topics)
+        self._topics = {topic.name: topic for topic in topics}
+        self._reliability: dict[str, ReliabilityPolicy] = {}
+        self._subscriptions: dict[tuple[str, ReliabilityPolicy], Subscription] = {}
         self._lock = threading.Lock()
         self._writer: BagWriter | None = None
         self.complete = threading.Event()
         self.start_listening()
-        self._subscriptions = [self._subscribe(topic) for topic in topics]
 
     def start_listening(self) -> None:
         """Forget what was heard; `complete` is set when every topic has spoken."""
+        wanted = {name: self._promised(name) for name in self._topics}
         with self._lock:
+            self._reliability = wanted
             self._waiting = set(self._topics)
             self._heard = dict.fromkeys(self._topics, time.monotonic())
             self._problem: KalmError | None = None
             self._lost: dict[str, int] = {}
             self.complete.clear()
+        for name, reliability in wanted.items():
+            if (name, reliability) not in self._subscriptions:
+                subscription = self._subscribe(self._topics[name], reliability)
+                self._subscriptions[name, reliability] = subscription
 
     @property
     def lost(self) -> dict[str, int]:
@@ -51,21 +59,22 @@ class Recording:
         with self._lock:
             return dict(self._lost)
 
-    def _subscribe(self, topic: RecordedTopic) -> Subscription:
-        name = topic.name.lstrip("/")  # relative: the namespace of the node is the camera's too
-
+    def _subscribe(self, topic: RecordedTopic, reliability: ReliabilityPolicy) -> Subscription:
         def write(cdr: bytes) -> None:
-            self._take(topic.name, self._node.get_clock().now().nanoseconds, cdr)
+            if self._reliability[topic.name] == reliability:
+                self._take(topic.name, self._node.get_clock().now().nanoseconds, cdr)
 
         def count(event: Any) -> None:
             with self._lock:
-                self._lost[topic.name] = self._lost.get(topic.name, 0) + event.total_count_change
+                if self._reliability[topic.name] == reliability:
+                    lost = self._lost.get(topic.name, 0)
+                    self._lost[topic.name] = lost + event.total_count_change
 
         return self._node.create_subscription(
             message_type(topic.type),
-            name,
+            _relative(topic.name),
             write,
-            self._qos(name),
+            QoSProfile(depth=RECORD_DEPTH, reliability=reliability),
             callback_group=MutuallyExclusiveCallbackGroup(),
             event_callbacks=SubscriptionEventCallbacks(
                 message_lost=count, use_default_callbacks=False
@@ -73,15 +82,16 @@ class Recording:
             raw=True,
         )
 
-    def _qos(self, name: str) -> QoSProfile:
+    def _promised(self, name: str) -> ReliabilityPolicy:
         """Ask for every message where the publishers promise that, else take what comes."""
-        publishers = self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(name))
+        publishers = self._node.get_publishers_info_by_topic(
+            self._node.resolve_topic_name(_relative(name))
+        )
         best_effort = any(
             publisher.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
             for publisher in publishers
         )
-        reliability = ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE
-        return QoSProfile(depth=RECORD_DEPTH, reliability=reliability)
+        return ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE
 
     def _take(self, topic: str, stamp: int, cdr: bytes) -> None:
         with self._lock:
@@ -118,3 +128,8 @@ class Recording:
         with self._lock:
             if self._problem is not None:
                 raise self._problem
+
+
+def _relative(topic: str) -> str:
+    """Return the name without its slash: the namespace of the node is the camera's too."""
+    return topic.lstrip("/")

@@ -57,6 +57,17 @@ class StandIn:
             "pose": create(PoseStamped, f"{ns}/kalm/ee_pose", STATES),
         }
 
+    def restart(self, what, qos) -> None:
+        """Publish again, with another quality of service, after a pause."""
+        self.silent |= {what}
+        time.sleep(0.2)
+        former = self._publishers[what]
+        kind, name = former.msg_type, former.topic_name
+        self.node.destroy_publisher(former)
+        self._publishers[what] = self.node.create_publisher(kind, name, qos)
+        self.silent -= {what}
+        time.sleep(3 * SETTLE)
+
     def close(self) -> None:
         self._ending.set()
         self._thread.join()

@@ -14,11 +14,12 @@ from std_srvs.srv import Trigger
 
 from kalm_core.bags import RECORDED_TOPICS, find_leftovers, inspect_bag, rescue
 from kalm_core.bags.bag_file import open_bag
-from kalm_core.bags.topics import COLOR, EE_POSE
+from kalm_core.bags.topics import COLOR, DEPTH, EE_POSE
 from kalm_core.errors import Outcome
 from kalm_interfaces.action import RecordDemonstration
 from kalm_ros import conversions as c
 from kalm_ros.client import GraphClient
+from kalm_ros.qos import IMAGES, LISTEN_SENSOR
 from kalm_ros.recorder_node import RecorderNode
 
 
@@ -164,6 +165,18 @@ def test_a_recorder_that_is_shut_down_leaves_its_recording_for_a_rescue(graph, t
     assert [path.name for path in tmp_path.iterdir()] == ["001.recording"]
     bag, _ = rescue(find_leftovers(tmp_path)[0])
     assert sum(topic.messages for topic in inspect_bag(bag).topics) >= 50
+
+
+def test_a_camera_that_comes_back_with_another_quality_of_service_is_recorded(bench):
+    assert bench.end(bench.start(max_seconds=1.0))[0] is Outcome.SUCCEEDED
+    for number, reliability in (("002", LISTEN_SENSOR), ("003", IMAGES)):
+        bench.stand_in.restart("depth", reliability)
+        outcome, result = bench.end(bench.start(max_seconds=1.0))
+        assert outcome is Outcome.SUCCEEDED, result.outcome.message
+        assert result.bag == str(bench.folder / number)
+        topics = {topic.name: topic for topic in inspect_bag(bench.folder / number).topics}
+        assert topics[DEPTH].messages >= 5
+        assert all(topic.disordered == 0 for topic in topics.values())  # none is written twice
 
 
 def test_topics_that_nobody_publishes_are_named(graph, tmp_path):
