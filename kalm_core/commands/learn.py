@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kalm_core.bags.folder import expand_bags
+from kalm_core.bags.writer import UNFINISHED
 from kalm_core.commands.parameter_file import suite_parameters
 from kalm_core.commands.terminal import output, progress_bars
 from kalm_core.errors import ConfigError
@@ -49,11 +50,12 @@ def learn(
         )
     settings = parse_settings(LearningSettings, values.get("learning", {}), "learning")
     hand_eye = parse_settings(HandEyeSettings, values.get("hand_eye", {}), "hand_eye")
+    chosen = expand_bags(_finished(bags))
     with progress_bars() as progress:
         bundle = learn_skill(
             name,
             task,
-            expand_bags(bags),
+            chosen,
             skills,
             settings,
             hand_eye,
@@ -62,3 +64,17 @@ def learn(
             progress=progress,
         )
     output.print(f"The skill {name} is in {bundle}", markup=False, soft_wrap=True)
+
+
+def _finished(paths: list[Path]) -> list[Path]:
+    """Return the paths without unfinished recordings, which `demonstrations/*` names too."""
+    finished = [path for path in paths if not path.name.endswith(UNFINISHED)]
+    for path in paths:
+        if path not in finished:
+            output.print(
+                f"{path} is skipped: it was not finished; "
+                f"kalm demonstrations {path.parent} --rescue saves what it can",
+                markup=False,
+                soft_wrap=True,
+            )
+    return finished

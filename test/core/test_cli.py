@@ -104,6 +104,15 @@ def test_a_folder_stands_for_its_finished_bags(folder: Path) -> None:
         expand_bags([folder / "004.recording"])
 
 
+def test_learn_skips_unfinished_recordings_that_are_named(folder: Path, tmp_path: Path) -> None:
+    bags = [str(folder / name) for name in ("002", "003", "004.recording")]
+    line = ["learn", "name", *bags, "--task", "open it", "--skills", str(tmp_path)]
+    result = RUN.invoke(app, line)
+    assert f"{bags[2]} is skipped" in result.stdout
+    assert f"kalm demonstrations {folder} --rescue" in result.stdout
+    assert "0 demonstrations can teach" in result.stderr  # it went on with the others
+
+
 def test_ctrl_c_asks_the_work_to_stop_and_the_next_one_is_the_usual() -> None:
     usual = signal.getsignal(signal.SIGINT)
     with pytest.raises(CancelledError), progress_bars() as progress:
