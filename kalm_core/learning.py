@@ -27,6 +27,7 @@ from kalm_core.overview import overview
 from kalm_core.policy.pictures import draw_training, draw_trajectories
 from kalm_core.policy.selection import learn_policy
 from kalm_core.policy.settings import PolicySettings
+from kalm_core.policy.training import log_writer
 from kalm_core.progress import Progress
 from kalm_core.proposal.contact import held_width
 from kalm_core.report.perception import write_perception_report
@@ -60,7 +61,7 @@ class LearningSettings(Settings):
 
 @dataclass(frozen=True)
 class Goal:
-    """What is asked for, checked at once: nobody should wait minutes for an error in a name."""
+    """What is asked for, checked at once: nobody should wait minutes to hear that it cannot be."""
 
     name: str
     task: str
@@ -70,6 +71,8 @@ class Goal:
 
     def __post_init__(self) -> None:
         check_free(self.root / check_name(self.name), self.overwrite)
+        if self.training_folder is not None:
+            log_writer()
         if not self.task.strip():
             raise GoalError("the task is empty", "say in one sentence what the demonstrations show")
 
@@ -164,6 +167,8 @@ def learn_skill(  # noqa: PLR0917 - in the order in which they are used
         DemonstrationError: too few bags can teach, the text names each and why; or two have one
             name.
         DistillationError: no part could be found again in the demonstrations.
+        BackendUnavailableError: there is a training folder and no TensorBoard, or a model of the
+            settings lacks something.
         BundleError: the disk refused.
         CancelledError: the caller asked to stop; nothing is left behind.
     """

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -186,20 +187,30 @@ class _Batches:
         )
 
 
+def log_writer() -> Any:
+    """Return the class that writes what TensorBoard shows.
+
+    Raises:
+        BackendUnavailableError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"the log of a training needs TensorBoard: {error}",
+            "pip install tensorboard, or learn without a folder for the training",
+        ) from error
+    return SummaryWriter
+
+
 class _Log:
     """Scalars for TensorBoard, in a subfolder; nothing without a folder."""
 
     def __init__(self, folder: Path | None, first_step: int) -> None:
-        self._writer = None
+        self._writer: Any = None
         if folder is None:
             return
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise BackendUnavailableError(
-                f"the log of a training needs TensorBoard: {error}", "pip install tensorboard"
-            ) from error
-        self._writer = SummaryWriter(str(Path(folder) / "tensorboard"), purge_step=first_step)
+        self._writer = log_writer()(str(Path(folder) / "tensorboard"), purge_step=first_step)
 
     def write(self, step: int, **scalars: float) -> None:
         if self._writer is not None:

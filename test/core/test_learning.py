@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from policy_scenes import make_examples
 from kalm_core import learning
 from kalm_core.demonstration import Demonstration
 from kalm_core.distillation import Attempt, DistillationSettings
-from kalm_core.errors import CancelledError, DemonstrationError, GoalError
+from kalm_core.errors import BackendUnavailableError, CancelledError, DemonstrationError, GoalError
 from kalm_core.keypoints import DetectedKeypoints, ReferenceKeypoints
 from kalm_core.learning import LearningSettings, learn_from_demonstrations, learn_skill
 from kalm_core.learning_record import learned_sentence
@@ -242,6 +243,13 @@ def test_what_cannot_be_written_is_refused_before_the_work(lesson, tmp_path):
     learn_from_demonstrations("s", "second", demos, tmp_path, TINY, overwrite=True)
     assert load_skill(folder).task == "second"
     assert [s.name for s in list_skills(tmp_path)] == ["s"]
+
+
+def test_a_training_that_cannot_be_logged_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if not installed
+    bags = [tmp_path / "not_even_read"]
+    with pytest.raises(BackendUnavailableError, match="pip install tensorboard"):
+        learn_skill("s", "t", bags, tmp_path, TINY, training_folder=tmp_path / "training")
 
 
 def test_bags_that_cannot_be_read_are_named(tmp_path):
