@@ -15,6 +15,7 @@ from kalm_core.planning.certificate import Certificate
 from kalm_core.planning.certifier import Certifier
 from kalm_core.planning.collision import CollisionScene
 from kalm_core.planning.free_motion import FreeMotion, RoboplanFreeMotion
+from kalm_core.planning.holding import finger_openings, holds_from_the_start
 from kalm_core.planning.joint_motion import SearchError, concatenate
 from kalm_core.planning.motion import Motion
 from kalm_core.planning.obstacles import Obstacles, no_obstacles, obstacles_from_frame
@@ -23,7 +24,7 @@ from kalm_core.planning.planner import MotionPlan, PlanningSettings
 from kalm_core.planning.ranking import best
 from kalm_core.planning.robot_body import body_urdf
 from kalm_core.planning.robot_model import RobotModel, seven_joints
-from kalm_core.planning.straight import StraightWays, holds_from_the_start
+from kalm_core.planning.straight import StraightWays
 from kalm_core.progress import Progress
 from kalm_core.rgbd import RgbdFrame
 from kalm_core.se3 import Array
@@ -225,11 +226,11 @@ class CertifiedPlanner:
         if path is None:
             return _Rejection("follow", following.reason)
         trajectory = replace(trajectory, stamps=feasible_stamps(path, trajectory.stamps))
-        blocked = self._blocked_in_execution(trajectory, path)
+        blocked = self._blocked_in_execution(trajectory, path, gripper)
         if blocked is not None:
             return blocked
         try:
-            retreat = self._straight.away(trajectory, path[-1])
+            retreat = self._straight.away(trajectory, path[-1], gripper)
         except SearchError as error:
             return _Rejection("retreat", error.problem)
         approach = self._approach(trajectory, escape, path[0], gripper)
@@ -264,14 +265,15 @@ class CertifiedPlanner:
         return approach
 
     def _blocked_in_execution(
-        self, trajectory: EndEffectorTrajectory, path: Array
+        self, trajectory: EndEffectorTrajectory, path: Array, gripper: float
     ) -> _Rejection | None:
         """Say what the arm would touch outside the contact, at the poses; None when nothing.
 
         The certificate looks between the poses too; this is the quick way to discard a branch.
         """
+        openings = finger_openings(trajectory, gripper)
         for index, q in enumerate(path):
-            self.contact.set_gripper(float(trajectory.gripper[index]))
+            self.contact.set_gripper(float(openings[index]))
             if not self.contact.free(q):
                 what = self.contact.explain(q)
                 if index == 0:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from kalm_core.planning.certificate import Certificate, CertificateSettings, Failure, FailureKind
 from kalm_core.planning.collision import CollisionScene
 from kalm_core.planning.contacts import FINGERS
+from kalm_core.planning.holding import finger_openings
 from kalm_core.planning.joint_motion import SearchError
 from kalm_core.planning.limits import derivative_shares, position_margin
 from kalm_core.planning.motion import Motion
@@ -68,6 +69,10 @@ class Certifier:
 
     def certify(self, motion: Motion, joints: Array, gripper: float) -> Certificate:
         """Check a motion that shall start at `joints` (7,) [rad], the fingers `gripper` [m] open.
+
+        What the hand holds is no part of the arm. Fingers that hold it from the start are checked
+        as wide as they are; those that grasp on the way as wide as commanded, for nobody knows yet
+        how wide that will be.
 
         Never raises: what goes wrong is the certificate's failure.
         """
@@ -207,14 +212,14 @@ class Certifier:
     def _check_collisions(self, motion: Motion, gripper: float) -> tuple[float, int]:
         """Sweep all parts; returns the estimated clearance [m] and the number of checks."""
         obstacles = self._surroundings.obstacles
-        first, last = float(motion.execution.gripper[0]), float(motion.execution.gripper[-1])
+        openings = finger_openings(motion.execution, gripper)
+        first, last = float(openings[0]), float(openings[-1])
         checks, sampled = 0, []
         for name, path in motion.parts:
             postures, index = self._reach.swept(path.positions, self._settings.sweep_step)
             if name == "execution":
-                opening = motion.execution.gripper[index]
                 # fingers that move within a piece are checked at both of its openings' larger one
-                opening = np.maximum(opening, motion.execution.gripper[np.maximum(index - 1, 0)])
+                opening = np.maximum(openings[index], openings[np.maximum(index - 1, 0)])
             else:
                 # they open before the approach: the wider of now and then
                 opening = np.full(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kalm_core.planning.collision import CollisionScene
+from kalm_core.planning.holding import finger_openings, holds_at_the_end
 from kalm_core.planning.joint_motion import SearchError, timed
 from kalm_core.planning.planner import PlanningSettings
 from kalm_core.planning.robot_model import RobotModel
@@ -16,7 +17,6 @@ _CARRY_STEP = 0.03  # [m], between two postures with something in the hand
 _CARRY_TURN = 0.1  # [rad], the same
 _LEAST_RETREAT = 2  # steps
 _ELBOW = 0.8  # [rad], joints farther from the mixed ones are on another branch
-_CLOSED = 0.01  # [m], fingers that end closer together than before by this hold something
 
 
 class StraightWays:
@@ -94,15 +94,22 @@ class StraightWays:
             corners.append(found)
         return timed(self._surroundings, np.stack([*corners, q_to]), self._settings.motion)
 
-    def away(self, trajectory: EndEffectorTrajectory, q_last: Array) -> JointPath | None:
-        """Return the retreat after a trajectory that ends at joints q_last; None: it holds on.
+    def away(
+        self, trajectory: EndEffectorTrajectory, q_last: Array, gripper: float
+    ) -> JointPath | None:
+        """Return the retreat after a trajectory; None where the hand holds on.
+
+        Args:
+            trajectory: after which it begins.
+            q_last: (7,) joints [rad] at its end.
+            gripper: opening of the fingers before its start [m].
 
         Raises:
             SearchError: there is no room for it.
         """
         if holds_at_the_end(trajectory):
             return None
-        self._contact.set_gripper(float(trajectory.gripper[-1]))
+        self._contact.set_gripper(float(finger_openings(trajectory, gripper)[-1]))
         path, why = [q_last], ""
         for _ in range(round(self._settings.retreat / _STEP)):
             why = self._step_back(trajectory.T_base_ee[-1], path)
@@ -125,16 +132,3 @@ class StraightWays:
             return self._contact.explain(blocked)
         path.append(following.joints[0])
         return ""
-
-
-def holds_at_the_end(trajectory: EndEffectorTrajectory) -> bool:
-    """Tell whether the fingers end clearly closer together than they ever were apart before."""
-    return bool(trajectory.gripper[-1] < trajectory.gripper.max() - _CLOSED)
-
-
-def holds_from_the_start(trajectory: EndEffectorTrajectory, gripper: float) -> bool:
-    """Tell whether the fingers, `gripper` [m] open now, hold what the trajectory works with.
-
-    Its command is to keep them closed until the end of the approach at least, yet they are open.
-    """
-    return bool(trajectory.gripper[0] < _CLOSED < gripper)

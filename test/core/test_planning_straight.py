@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from planning_scenes import READY, hand_pose
 from test_planning_planner import SETTINGS, TABLE, keypoints, seen
 
 from kalm_core.planning.certified_planner import CertifiedPlanner
+from kalm_core.planning.holding import finger_openings, holds_from_the_start
 from kalm_core.planning.joint_motion import SearchError
+from kalm_core.planning.motion import Motion
 from kalm_core.planning.obstacles import Obstacles, no_obstacles, voxelize
 from kalm_core.planning.planner import make_planner
-from kalm_core.planning.straight import StraightWays, holds_from_the_start
+from kalm_core.planning.straight import StraightWays
 from kalm_core.se3 import Array
 from kalm_core.trajectory import EndEffectorTrajectory
 
@@ -64,11 +68,68 @@ def test_what_stands_in_the_way_is_not_carried_through(planner) -> None:
         ways(planner).carry(start, end, CUP)
 
 
-def test_an_approach_with_a_cup_in_the_hand_is_level(planner) -> None:
-    view = posture(planner, [0.35, 0.2, 0.5], 0.3)
+def pour() -> EndEffectorTrajectory:
+    """Move 5 cm on with fingers that are told to be closed."""
     poses = np.repeat(hand_pose([0.5, -0.1, 0.25], PITCH, -0.2)[None], 48, axis=0)
     poses[:, 0, 3] += np.linspace(0.0, 0.05, 48)
-    pour = EndEffectorTrajectory(poses, np.zeros(48), np.linspace(0.0, 5.0, 48))
-    assert holds_from_the_start(pour, CUP) and not holds_from_the_start(pour, 0.0)
-    plan = planner.plan([pour], keypoints(), seen(planner, view, [TABLE]), view, CUP)
+    return EndEffectorTrajectory(poses, np.zeros(48), np.linspace(0.0, 5.0, 48))
+
+
+def test_an_approach_with_a_cup_in_the_hand_is_level(planner) -> None:
+    view = posture(planner, [0.35, 0.2, 0.5], 0.3)
+    assert holds_from_the_start(pour(), CUP) and not holds_from_the_start(pour(), 0.0)
+    plan = planner.plan([pour()], keypoints(), seen(planner, view, [TABLE]), view, CUP)
     assert lean(planner, plan.motion.approach.positions) < np.radians(5.0)
+
+
+@settings(deadline=None)
+@given(
+    commands=st.lists(st.sampled_from([0.0, 0.009, 0.03, 0.08]), min_size=2, max_size=12),
+    gripper=st.floats(0.0, 0.08),
+)
+def test_fingers_that_hold_something_stay_apart_until_they_open(commands, gripper) -> None:
+    count = len(commands)
+    told = EndEffectorTrajectory(
+        np.tile(np.eye(4), (count, 1, 1)), np.array(commands), np.arange(count) * 0.1
+    )
+    openings = finger_openings(told, gripper)
+    assert (openings >= told.gripper).all()
+    until = next((k for k, command in enumerate(commands) if command >= 0.01), count)
+    assert (openings[:until] >= gripper).all()
+    assert (openings[until:] == told.gripper[until:]).all()
+
+
+@pytest.fixture(scope="module")
+def carried(planner) -> Motion:
+    """The motion with a cup in the hand."""
+    view = posture(planner, [0.35, 0.2, 0.5], 0.3)
+    return planner.plan([pour()], keypoints(), seen(planner, view, [TABLE]), view, CUP).motion
+
+
+def put_beside_a_finger(planner: CertifiedPlanner, motion: Motion) -> None:
+    """Put a point where, at the last pose, a finger is that holds the cup, and none when closed."""
+    beside = planner.model.forward(motion.execution_joints[-1]) @ [0.0, CUP / 2 + 0.01, 0.0, 1.0]
+    seen_there = Obstacles(voxelize(beside[None, :3], 0.005), 0.005)
+    planner.surroundings.set_obstacles(seen_there)
+    planner.contact.set_obstacles(seen_there)
+    for opening, free in ((0.0, True), (CUP, False)):
+        planner.contact.set_gripper(opening)
+        assert planner.contact.free_exactly(motion.execution_joints[-1]) is free
+
+
+def test_what_is_held_keeps_the_fingers_apart_in_the_certificate(planner, carried) -> None:
+    put_beside_a_finger(planner, carried)
+    failure = planner.certifier.certify(carried, carried.approach.positions[0], CUP).failure
+    assert failure is not None and failure.kind == "collision" and failure.part == "execution"
+    assert failure.pose > 20
+    assert "finger" in failure.link
+
+
+def test_what_is_held_keeps_the_fingers_apart_in_the_quick_checks(planner, carried) -> None:
+    put_beside_a_finger(planner, carried)
+    blocked = planner._blocked_in_execution(pour(), carried.execution_joints, CUP)
+    assert blocked is not None and blocked.kind == "execution"
+    with pytest.raises(SearchError, match="gets 0 cm back"):
+        ways(planner).away(pour(), carried.execution_joints[-1], CUP)
+    assert planner._blocked_in_execution(pour(), carried.execution_joints, 0.0) is None
+    assert ways(planner).away(pour(), carried.execution_joints[-1], 0.0) is not None
