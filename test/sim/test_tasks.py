@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
 
-from kalm_core.errors import GoalError
+from kalm_core.errors import CalibrationError, GoalError
+from kalm_core.planning.calibration import CalibrationSettings, check_table
+from kalm_core.planning.obstacles import ObstacleSettings
 from kalm_core.planning.robot_model import RobotModel
 from kalm_core.se3 import invert_pose, transform_points
 from kalm_sim.posed_scene import PosedScene
 from kalm_sim.rendering import SceneCamera
 from kalm_sim.scene import SceneParameters, draw_scene, scene_truth
-from kalm_sim.synthetic import free_view
+from kalm_sim.synthetic import free_view, render_scene
 from kalm_sim.tasks.bowl import BowlParameters, balls_in_bowl, draw_cup, share_inside
 from kalm_sim.tasks.coffee_machine import CoffeeMachineParameters
 from kalm_sim.tasks.registry import TASKS
@@ -134,6 +136,19 @@ def test_masks_are_where_the_truth_says_and_nowhere_without_the_object(task: str
 
     assert not blank.object.any() and not replaced.object.any()
     assert replaced.distractors.sum() > masks.distractors.sum()
+
+
+@pytest.mark.parametrize("task", NAMES)
+def test_the_table_is_seen_where_it_is_and_misplaced_by_a_wrong_calibration(task: str) -> None:
+    settings, obstacles = CalibrationSettings(check_table=True), ObstacleSettings()
+    scene = draw_scene(2, task=task)
+    frame = render_scene(scene, seen_from(scene))
+    check_table(frame, settings, obstacles)
+    for off in (0.1034, -0.1034):
+        T_base_cam = frame.T_base_cam.copy()
+        T_base_cam[2, 3] += off
+        with pytest.raises(CalibrationError, match=r"the table 10\.\d cm"):
+            check_table(replace(frame, T_base_cam=T_base_cam), settings, obstacles)
 
 
 def test_a_card_hides_the_share_of_the_part_that_was_asked_for() -> None:
