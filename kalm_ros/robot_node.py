@@ -30,7 +30,7 @@ from kalm_core.errors import (
 from kalm_core.fr3_limits import HAND_OPENING
 from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
-from kalm_core.robot.motion_gate import demand_executable, demand_fresh, demand_same
+from kalm_core.robot.motion_gate import demand_executable, demand_fresh, demand_same, speed_within
 from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.robot.stop_latch import StopLatch
 from kalm_core.robot.whole_motion import do_motion
@@ -70,7 +70,10 @@ class RobotNodeSettings(Settings):
         60.0, ge=0, le=600, description="how long to wait for the arm or the simulator [s]"
     )
     speed_scale: float = Field(
-        0.5, gt=0, le=1, description="speed of motions whose goal does not say one"
+        1.0,
+        gt=0,
+        le=1,
+        description="no motion is faster than this share of full speed, whatever its goal says",
     )
     motion_age: float = Field(
         30.0,
@@ -187,7 +190,7 @@ class RobotNode(Node):
             self._arm.state().q,
             self._settings.robot.start_joint_tolerance,
         )
-        scale = self._speed_scale(goal.speed_scale)
+        scale = speed_within(goal.speed_scale, self._settings.speed_scale)
         with self._of_client(goal.client, progress) as alive, self._stoppable(alive) as watched:
             positions = None if joints is None else joints.positions
             try:
@@ -242,7 +245,7 @@ class RobotNode(Node):
         if joint_path is None and ee_path is None:
             raise GoalError("the goal has neither a joint path nor an end-effector path")
         demand_matching(ee_path, joints)
-        scale = self._speed_scale(goal.speed_scale)
+        scale = speed_within(goal.speed_scale, self._settings.speed_scale)
         with self._stoppable(progress) as watched:
             if joint_path is not None:
                 error = self._arm.follow_joint_path(joint_path, scale, watched)
@@ -251,13 +254,6 @@ class RobotNode(Node):
                 error = self._arm.follow_ee_path(ee_path, joints.positions, scale, watched)
                 result.tracking_error = max(result.tracking_error, float(error))
         return f"The arm followed its path within {result.tracking_error * 1000:.1f} mm."
-
-    def _speed_scale(self, asked: float) -> float:
-        if asked == 0.0:
-            return self._settings.speed_scale
-        if not 0.0 < asked <= 1.0:
-            raise GoalError(f"speed_scale is {asked}, expected a number in (0, 1]")
-        return asked
 
     def _move_gripper(
         self, goal: MoveGripper.Goal, result: MoveGripper.Result, progress: Progress

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kalm_core.errors import MotionRefusedError
+from kalm_core.errors import GoalError, MotionRefusedError
 from kalm_core.planning.limits import derivative_shares, position_margin
 from kalm_core.robot.client_limits import JOINT_LOWER, JOINT_UPPER
 from kalm_core.se3 import Array
@@ -43,6 +43,23 @@ def demand_fresh(age: float, allowed: float) -> None:
             f"{allowed} s",
             _PLAN_AGAIN,
         )
+
+
+def speed_within(asked: float, most: float) -> float:
+    """Return at which share of full speed to move.
+
+    Args:
+        asked: by whoever wants the motion, in (0, 1]; 0 leaves it to the arm's owner.
+        most: that the arm's owner allows, in (0, 1].
+
+    Raises:
+        GoalError: what was asked is no share.
+    """
+    if asked == 0.0:
+        return most
+    if not 0.0 < asked <= 1.0:
+        raise GoalError(f"speed_scale is {asked}, expected a number in (0, 1], or 0 for {most}")
+    return min(asked, most)
 
 
 def demand_executable(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kalm_core.errors import MotionRefusedError
+from kalm_core.errors import GoalError, MotionRefusedError
 from kalm_core.planning.digest import digest
 from kalm_core.robot.joint_line import joint_line
-from kalm_core.robot.motion_gate import demand_executable, demand_fresh, demand_same
+from kalm_core.robot.motion_gate import demand_executable, demand_fresh, demand_same, speed_within
 from kalm_core.trajectory import JointPath
 
 START = np.array([0.0, -0.7, 0.0, -2.3, 0.0, 1.6, 0.8])
@@ -67,3 +67,19 @@ def test_names_and_shapes_count() -> None:
     kinds = [{"a": a}, {"b": a}, {"a": a.reshape(2, 3)}, {"a": a[:3], "b": a[3:]}, {}]
     assert len({digest(numbers) for numbers in kinds}) == len(kinds)
     assert digest({"a": a, "b": a[:2]}) == digest({"b": a[:2], "a": a.copy()})
+
+
+SHARES = st.floats(0.0, 1.0, exclude_min=True)
+
+
+@settings(deadline=None)
+@given(asked=SHARES, most=SHARES)
+def test_no_motion_is_faster_than_the_arms_owner_allows(asked: float, most: float) -> None:
+    assert speed_within(asked, most) == min(asked, most)
+    assert speed_within(0.0, most) == most
+
+
+@pytest.mark.parametrize("asked", [-0.1, 1.01, np.nan, np.inf])
+def test_a_speed_that_is_no_share_is_refused(asked: float) -> None:
+    with pytest.raises(GoalError, match="speed_scale is"):
+        speed_within(asked, 0.5)

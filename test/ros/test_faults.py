@@ -29,6 +29,11 @@ from kalm_sim.viewpoints import READY
 
 pytestmark = pytest.mark.graph
 
+PEAK = 0.5
+"""Speed of the fastest joint on every path here, at full speed [rad/s]."""
+SPEED = 0.6
+"""The share of it that `robot_node` allows."""
+
 
 class Cell:
     """The arm with its laboratory, and a client."""
@@ -51,7 +56,7 @@ class Cell:
         return c.joint_state_from_ros(self.client.read_topic("joint_states", JointState, 20.0))[0]
 
     def start(self, target: np.ndarray):
-        path = joint_line(self.joints(), target, 0.5)
+        path = joint_line(self.joints(), target, PEAK)
         message = c.joint_path_to_ros(path, c.header_to_ros(0, c.BASE_FRAME))
         goal = ExecuteTrajectory.Goal(joint_path=message, speed_scale=1.0)
         return self.client.send_goal("robot/execute_trajectory", ExecuteTrajectory, goal)
@@ -91,7 +96,10 @@ def cell():
             entries.append(StandInEntry(**fields, by="benchmarks.execution_sim"))
         elif entry.name == "robot_node":
             entries.append(entry)
-    parameters = {"sim_node": {"host": host, "empty": True}, "robot_node": {"robot.host": host}}
+    parameters = {
+        "sim_node": {"host": host, "empty": True},
+        "robot_node": {"robot.host": host, "speed_scale": SPEED},
+    }
     lines: list[str] = []
     with Supervisor(entries, parameters, echo=lines.append) as supervisor:
         supervisor.wait_ready(180.0)
@@ -123,6 +131,17 @@ def test_a_dropped_connection_is_made_again_by_recover(cell):
     assert cell.call("robot/recover").success
     cell.assert_still()
     cell.go_ready()
+
+
+def test_no_goal_is_faster_than_the_arms_own_node_allows(cell):
+    cell.go_ready()
+    began = time.monotonic()
+    fastest = 0.0
+    done = cell.start(cell.away()).get_result_async()
+    while not done.done() and time.monotonic() < began + 60.0:
+        state = cell.client.read_topic("joint_states", JointState, 20.0)
+        fastest = max(fastest, np.abs(state.velocity[:7]).max())
+    assert 0.7 * SPEED * PEAK < fastest < 1.15 * SPEED * PEAK
 
 
 def test_fingers_that_are_stuck_are_named(cell):
