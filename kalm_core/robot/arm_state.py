@@ -19,6 +19,8 @@ class ArmState:
         gripper_width: distance between the fingers [m], read a few times a second; NaN before the
             first reading and when the hand does not answer.
         moving: a motion is being executed or the arm is still being brought to rest.
+        mode: franky's name of what the arm's controller does, such as "Idle", "Move", "Reflex",
+            "Guiding" or "UserStopped".
         errors: names of the arm's and the hand's errors, empty when all is well.
     """
 
@@ -28,4 +30,5 @@ class ArmState:
     T_base_ee: Array
     gripper_width: float
     moving: bool
+    mode: str
     errors: tuple[str, ...]

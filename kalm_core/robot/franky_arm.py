@@ -35,6 +35,11 @@ from kalm_core.trajectory import EndEffectorTrajectory, JointPath
 
 _ERROR_NAMES = tuple(name for name in dir(franky.Errors) if not name.startswith("_"))
 _NOBODY = Progress()
+_HELD_IN_DESK = ("UserStopped", "Guiding")
+_FREE_IN_DESK = (
+    "look in Desk: unlock the joints, release the user stop, end guiding and activate FCI; "
+    "then call recover and retry"
+)
 
 
 class FrankyArm:
@@ -86,6 +91,7 @@ class FrankyArm:
             T_base_ee=np.array(state.O_T_EE.matrix),
             gripper_width=self._gripper.width,
             moving=in_control,
+            mode=state.robot_mode.name,
             errors=errors,
         )
 
@@ -96,6 +102,8 @@ class FrankyArm:
         if left:
             kind = ReflexError if any("reflex" in name for name in left) else RobotError
             raise kind(f"the arm still has the error {', '.join(left)}", RECOVER)
+        if state.mode in _HELD_IN_DESK:
+            raise RobotError(f"the arm cannot move in its mode {state.mode}", _FREE_IN_DESK)
         return state
 
     def follow_joint_path(
@@ -323,13 +331,15 @@ class FrankyArm:
         return targets
 
     def _lost(self, error: Exception) -> RobotError:
-        """Return the error for what franky raised: a reflex, or a robot that does not answer."""
+        """Return the error for what franky raised: a reflex, no answer, or a refusal."""
         if "reflex" in str(error):
             return ReflexError(f"the arm stopped itself: {error}", RECOVER)
-        return ConnectionLostError(
-            f"the arm at {self.settings.host} failed: {error}",
-            "check the arm or the simulator, then call recover to connect again",
-        )
+        if isinstance(error, (franky.NetworkException, RuntimeError)):
+            return ConnectionLostError(
+                f"the arm at {self.settings.host} failed: {error}",
+                "check the arm or the simulator, then call recover to connect again",
+            )
+        return RobotError(f"the arm at {self.settings.host} refused: {error}", _FREE_IN_DESK)
 
 
 def _check_scale(speed_scale: float) -> None:

@@ -23,19 +23,28 @@ START = np.array([0.0, 0.0, 0.0, -1.57, 0.0, 1.57, 0.785])
 AWAY = START + np.array([0.3, 0.2, -0.2, -0.2, 0.2, 0.2, 0.3])
 
 # The wrist's own damping of franky-sim is unstable at 1 kHz (joint 7 hums at 0.08 rad/s): lower it.
-# A line on the standard input, "x y z" in newtons, pushes the hand until the next one.
+# A line on the standard input, "x y z" in newtons, pushes the hand until the next one; "mode 5" is
+# the robot mode that an idle arm reports from then on.
 SERVER = """
 import sys, threading
+import types
 import mujoco, numpy
-from franky_sim import SimulationServer
+from franky_sim import SimulationServer, franka_robot_server
 from franky_sim.mujoco_simulator import MujocoSimulator
 with MujocoSimulator() as simulator:
     simulator.add_robot(kp=(4500.0,) * 2 + (3500.0,) * 2 + (1000.0,) * 3,
                         kv=(450.0,) * 2 + (350.0,) * 2 + (70.0,) * 3)
     force = numpy.zeros(3)
+    true_modes = franka_robot_server.RobotMode
+    modes = types.SimpleNamespace(kIdle=true_modes.kIdle, kMove=true_modes.kMove)
+    franka_robot_server.RobotMode = modes
     def read():
         for line in sys.stdin:
-            force[:] = [float(word) for word in line.split()]
+            words = line.split()
+            if words[0] == "mode":
+                modes.kIdle = true_modes(int(words[1]))
+            else:
+                force[:] = [float(word) for word in words]
     def push(_):
         hand = next(b for b in range(simulator.model.nbody)
                     if simulator.model.body(b).name.endswith("hand"))
@@ -66,8 +75,15 @@ class Server:
 
     def push(self, x: float, y: float, z: float) -> None:
         """Push the hand with a force in the base frame [N]."""
+        self._tell(f"{x} {y} {z}")
+
+    def rest_in_mode(self, number: int) -> None:
+        """Let an arm at rest report this robot mode of libfranka; 1 is idle."""
+        self._tell(f"mode {number}")
+
+    def _tell(self, line: str) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{x} {y} {z}\n")
+        self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
     def pause(self, seconds: float) -> None:

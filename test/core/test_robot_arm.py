@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+import franky
 import numpy as np
 import pytest
 from simulated_arm import AWAY, START, joints_along, reach, time_until_still
@@ -12,7 +13,9 @@ from simulated_arm import AWAY, START, joints_along, reach, time_until_still
 from kalm_core.errors import (
     BusyError,
     CancelledError,
+    ConnectionLostError,
     GoalError,
+    ReflexError,
     RobotError,
     TrackingError,
 )
@@ -240,6 +243,44 @@ def test_a_second_motion_is_refused_while_one_runs(arm):
 
     arm.follow_joint_path(joint_line(arm.state().q, START + 0.1), 1.0, Progress(report))
     assert len(refused) == 1
+
+
+@pytest.mark.parametrize(("number", "mode"), [(5, "UserStopped"), (3, "Guiding")])
+def test_an_arm_that_is_held_in_desk_is_told_from_a_lost_one(arm, server, number, mode):
+    server.rest_in_mode(number)
+    try:
+        end = time.monotonic() + 5.0
+        while arm.state().mode != mode and time.monotonic() < end:
+            time.sleep(0.01)
+        with pytest.raises(RobotError, match=f"{mode}.*Desk.*user stop") as error:
+            arm.follow_joint_path(joint_line(arm.state().q, AWAY))
+        assert type(error.value) is RobotError
+    finally:
+        server.rest_in_mode(1)
+    while arm.state().mode != "Idle":
+        time.sleep(0.01)
+    arm.follow_joint_path(joint_line(arm.state().q, START + 0.02))
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (franky.CommandException("command rejected: joints locked"), RobotError),
+        (franky.ControlException("joint_velocity_violation"), RobotError),
+        (franky.ControlException("cartesian_reflex"), ReflexError),
+        (franky.NetworkException("connection closed by peer"), ConnectionLostError),
+        (RuntimeError("Net Exception"), ConnectionLostError),
+    ],
+)
+def test_what_the_arm_refuses_is_no_lost_connection(arm, monkeypatch, raised, kind):
+    def refuse(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(arm._targets, "follow", refuse)
+    with pytest.raises(RobotError, match=str(raised)) as error:
+        arm.follow_joint_path(joint_line(arm.state().q, AWAY))
+    assert type(error.value) is kind
+    assert ("Desk" in error.value.remedy) is (kind is RobotError)
 
 
 def test_a_dead_host_is_named_with_the_remedy():
