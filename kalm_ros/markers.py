@@ -31,7 +31,7 @@ def keypoint_markers(keypoints: DetectedKeypoints, header: Header) -> MarkerArra
 
     What was shown before is deleted.
     """
-    array = _cleared(header)
+    array = cleared(header)
     for i, point in enumerate(keypoints.positions):
         if keypoints.found[i]:
             marker = _marker(header, "keypoints", i, Marker.SPHERE, KEYPOINT_SIZE)
@@ -46,7 +46,7 @@ def trajectory_markers(
     trajectories: Sequence[EndEffectorTrajectory], header: Header
 ) -> MarkerArray:
     """Return a line for every trajectory, the best one the most solid."""
-    array = _cleared(header)
+    array = cleared(header)
     for i, trajectory in enumerate(trajectories):
         marker = _marker(header, "trajectories", i, Marker.LINE_STRIP, LINE_WIDTH)
         marker.color = _color(i, 1.0 if i == 0 else 0.4)
@@ -57,7 +57,7 @@ def trajectory_markers(
 
 def plan_markers(execution: EndEffectorTrajectory, approach: Array, header: Header) -> MarkerArray:
     """Return the way of the tool: (N, 3) approach [m], the skill, the hand."""
-    array = _cleared(header)
+    array = cleared(header)
     for number, (name, points) in enumerate(
         (("approach", approach), ("execution", execution.positions))
     ):
@@ -73,7 +73,8 @@ def plan_markers(execution: EndEffectorTrajectory, approach: Array, header: Head
     return array
 
 
-def _cleared(header: Header) -> MarkerArray:
+def cleared(header: Header) -> MarkerArray:
+    """Return the message that deletes what was shown before."""
     return MarkerArray(markers=[Marker(header=header, action=Marker.DELETEALL)])
 
 

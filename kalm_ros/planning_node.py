@@ -160,7 +160,8 @@ class PlanningNode(Node):
         return frame, joints, gripper
 
     def _plan(self, goal: PlanMotion.Goal, result: PlanMotion.Result, progress: Progress) -> str:
-        result.chosen = -1
+        result.chosen, self._tried = -1, 0
+        self._display.clear(self.get_clock().now().nanoseconds)
         trajectories = [t for t in map(trajectory_from_ros, goal.trajectories) if t is not None]
         if not trajectories or len(trajectories) < len(goal.trajectories):
             raise GoalError("the goal holds no trajectory, or an empty one")

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import time
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
 import rclpy
 from geometry_msgs.msg import Point
+from rclpy.node import Node
+from sensor_msgs.msg import Image
 from stand_ins import await_server
+from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import Marker, MarkerArray
 
 from kalm_core.errors import BackendUnavailableError, Outcome
-from kalm_core.trajectory import EndEffectorTrajectory
+from kalm_core.planning.certificate import Certificate
+from kalm_core.planning.motion import Motion
+from kalm_core.planning.planner import MotionPlan
+from kalm_core.rgbd import Intrinsics, RgbdFrame
+from kalm_core.se3 import make_pose
+from kalm_core.trajectory import EndEffectorTrajectory, JointPath
 from kalm_interfaces.action import (
     DetectKeypoints,
     LearnSkill,
@@ -22,6 +32,8 @@ from kalm_interfaces.action import (
 from kalm_interfaces.msg import KeypointArray
 from kalm_ros.client import GraphClient
 from kalm_ros.conversions import BASE_FRAME, NANOSECONDS, header_to_ros, trajectory_to_ros
+from kalm_ros.motion_messages import motion_to_ros
+from kalm_ros.qos import LATCHED
 from kalm_ros.realsense_node import RealsenseCamera, RealsenseSettings
 
 ABORTED = 6
@@ -37,7 +49,7 @@ def run(graph, kind, name, goal):
 
 
 def start(graph, kind, **parameters):
-    graph.add(
+    return graph.add(
         kind(
             context=graph.context,
             parameter_overrides=[
@@ -125,6 +137,60 @@ def test_planning_node_refuses_a_posture_that_is_none(graph, joints):
     status, ended, result = run(graph, PlanView, "kalm/plan_view", goal)
     assert (status, ended) == (ABORTED, Outcome.BAD_GOAL)
     assert "expected 7 finite numbers" in result.outcome.message
+
+
+def a_plan():
+    joints = np.linspace(0.0, 0.1, 12)[:, None] + np.zeros(7)
+    stamps = np.linspace(0.0, 2.0, 12)
+    poses = np.repeat(make_pose(np.eye(3), (0.4, 0.1, 0.3))[None], 12, axis=0)
+    execution = EndEffectorTrajectory(poses, np.full(12, 0.08), stamps)
+    motion = Motion(JointPath(joints, stamps), execution, joints[::-1], None)
+    return MotionPlan(0, motion, Certificate(None), execution.positions, {})
+
+
+def latched(graph, kind, name):
+    """The messages of a latched topic, from the last one on."""
+    node, messages = Node("late", context=graph.context), SimpleQueue()
+    node.create_subscription(kind, name, messages.put, LATCHED)
+    graph.add(node)
+    return messages
+
+
+def test_a_plan_that_fails_leaves_nothing_of_the_last_one_on_display(graph):
+    from kalm_ros.planning_node import PlanningNode
+
+    node = start(graph, PlanningNode, frame__timeout=0.5)
+    plan, camera = a_plan(), Intrinsics(160, 120, 115.0, 115.0, 79.5, 59.5)
+    frame = RgbdFrame(
+        np.zeros((120, 160, 3), np.uint8), np.ones((120, 160), np.float32), camera, np.eye(4)
+    )
+    node._display.show(plan, frame, motion_to_ros(plan.motion, plan.certificate, 1))
+    node._tried = 7
+    shown = [
+        latched(graph, kind, f"kalm/{name}")
+        for name, kind in (
+            ("plan_markers", MarkerArray),
+            ("planned_path", JointTrajectory),
+            ("plan_overlay", Image),
+        )
+    ]
+    markers, path, overlay = (messages.get(timeout=20.0) for messages in shown)
+    assert len(markers.markers) > 1 and path.points and overlay.header.stamp.sec == 0
+
+    tried = SimpleQueue()
+    goal = PlanMotion.Goal(
+        trajectories=[trajectory_to_ros(plan.motion.execution, 1)], keypoints=keypoints("open")
+    )
+    client = graph.action_client(PlanMotion, "kalm/plan_motion")
+    await_server(client)
+    sending = client.send_goal_async(goal, lambda message: tried.put(message.feedback.trying))
+    handle = GraphClient.wait(sending, 10.0, "send")
+    answer = GraphClient.wait(handle.get_result_async(), 30.0, "result")
+    assert Outcome(answer.result.outcome.code) is Outcome.NO_IMAGE
+    assert tried.get(timeout=5.0) == 0
+    markers, path, overlay = (messages.get(timeout=20.0) for messages in shown)
+    assert [marker.action for marker in markers.markers] == [Marker.DELETEALL]
+    assert not path.points and overlay.header.stamp.sec > 0
 
 
 @pytest.mark.parametrize(
