@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from trajectory_msgs.msg import JointTrajectory
 
-from kalm_core.errors import GoalError
+from kalm_core.bags.topics import ARM_JOINTS
+from kalm_core.errors import GoalError, MotionRefusedError
 from kalm_core.planning.certificate import Certificate
 from kalm_core.planning.digest import digest
 from kalm_core.planning.motion import Motion
@@ -109,7 +110,11 @@ def demand_matching(execution: EndEffectorTrajectory | None, joints: JointPath |
 
 
 def motion_digest(message: CertifiedMotion) -> str:
-    """Return the digest of a motion's numbers as they stand in its message."""
+    """Return the digest of a motion's numbers as they stand in its message.
+
+    Raises:
+        MotionRefusedError: a point of a joint path does not hold 7 positions.
+    """
     positions = [(p.position.x, p.position.y, p.position.z) for p in message.execution.poses]
     turns = [
         (p.orientation.x, p.orientation.y, p.orientation.z, p.orientation.w)
@@ -125,6 +130,13 @@ def motion_digest(message: CertifiedMotion) -> str:
     }
     for part in ("approach", "execution_joints", "retreat"):
         path: JointTrajectory = getattr(message, part)
+        for index, point in enumerate(path.points):
+            if len(point.positions) != len(ARM_JOINTS):
+                raise MotionRefusedError(
+                    f"point {index + 1} of the motion's {part} holds {len(point.positions)} "
+                    f"positions, expected {len(ARM_JOINTS)}",
+                    "let planning_node plan it",
+                )
         numbers[f"{part}/positions"] = np.array([list(p.positions) for p in path.points])
         numbers[f"{part}/stamps"] = np.array(
             [(p.time_from_start.sec, p.time_from_start.nanosec) for p in path.points]

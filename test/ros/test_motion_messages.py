@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
 
-from kalm_core.errors import GoalError
+from kalm_core.errors import GoalError, MotionRefusedError
 from kalm_core.planning.certificate import Certificate, Failure
 from kalm_core.planning.motion import Motion
 from kalm_core.robot.joint_line import joint_line
@@ -77,6 +77,17 @@ def test_whatever_is_altered_changes_the_digest(alter) -> None:
     message = wire(motion_to_ros(motion(), PASSED, STAMP))
     alter(message)
     assert motion_digest(message) != message.digest
+
+
+@pytest.mark.parametrize("part", ["approach", "execution_joints", "retreat"])
+@pytest.mark.parametrize("points", [slice(3, 4), slice(None)])
+@pytest.mark.parametrize("count", [0, 6, 8])
+def test_a_point_without_seven_positions_is_refused(part: str, points: slice, count: int) -> None:
+    message = motion_to_ros(motion(), PASSED, STAMP)
+    for point in getattr(message, part).points[points]:
+        point.positions = [0.1] * count
+    with pytest.raises(MotionRefusedError, match=f"{part} holds {count} positions, expected 7"):
+        motion_digest(wire(message))
 
 
 def test_what_failed_is_never_sent() -> None:
