@@ -46,25 +46,30 @@ def suite_parameters(names: Sequence[str], own: Iterable[Path], node: str) -> di
 def read_parameters(files: Iterable[Path], node: str) -> dict[str, Any]:
     """Return the parameters that ROS parameter files hold for `node`, nested by dotted name.
 
+    What wins is what wins in a node that reads these files. ROS sorts by name first: what all files
+    say for one name (`/**` or the node's) is put together, where a later file wins; then the name
+    that came up last wins over the other. As the suite's own files name nodes, and are read first,
+    what a user says for `/**` wins over the node's name.
+
     Args:
-        files: as `--params-file` takes them: node names (or `/**`), then `ros__parameters`; a
-            later file wins.
+        files: as `--params-file` takes them: node names (or `/**`), then `ros__parameters`.
         node: the node's name.
 
     Raises:
         ConfigError: a file is missing, is no YAML, or has another structure.
     """
-    found: dict[str, Any] = {}
+    by_name: dict[str, dict[str, Any]] = {}  # in the order in which names are first mentioned
     for file in files:
-        content = _read(file)
-        for name in ("/**", node, f"/{node}"):
-            section = content.get(name)
-            if section is None:
+        for name, section in _read(file).items():
+            if name not in ("/**", node, f"/{node}") or section is None:
                 continue
             parameters = section.get("ros__parameters") if isinstance(section, dict) else None
             if not isinstance(parameters, dict):
                 raise ConfigError(f"{file}: {name} has no ros__parameters", "indent them below it")
-            _merge(found, parameters)
+            _merge(by_name.setdefault(name, {}), parameters)
+    found: dict[str, Any] = {}
+    for parameters in by_name.values():
+        _merge(found, parameters)
     return found
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from rclpy.node import Node
 
 from kalm_core.commands.parameter_file import (
     config_folder,
@@ -15,8 +18,8 @@ from kalm_core.commands.parameter_file import (
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.settings import parse_settings
-from kalm_ros.node_table import NODES, SIMULATION, parameter_files, select_nodes
-from kalm_ros.parameters import SHARED, flat_fields
+from kalm_ros.node_table import HAND_EYE, NODES, SIMULATION, parameter_files, select_nodes
+from kalm_ros.parameters import SHARED, declare_settings, flat_fields
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
@@ -57,9 +60,70 @@ def test_simulator_and_robot_meet_at_the_same_address():
     assert arm == RobotSettings.for_simulator(address)
 
 
-def test_the_camera_sits_where_the_core_says():
-    values = read_parameters([config_folder() / "hand_eye.yaml"], "keypoint_node")["hand_eye"]
-    assert parse_settings(HandEyeSettings, values, "hand_eye.yaml") == HandEyeSettings()
+WITH_CAMERA = [entry for entry in NODES if HAND_EYE in entry.parameter_files]
+
+
+def started(graph, name, files):
+    """A node as the starters start it: the values that ROS makes of parameter files."""
+    arguments = [word for file in files for word in ("--params-file", str(file))]
+    return graph.add(
+        Node(
+            name,
+            context=graph.context,
+            cli_args=["--ros-args", *arguments],
+            automatically_declare_parameters_from_overrides=True,
+        )
+    )
+
+
+def write(file, content):
+    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("entry", WITH_CAMERA, ids=lambda entry: entry.name)
+def test_the_camera_sits_where_the_core_says(entry):
+    values = read_parameters([config_folder() / HAND_EYE], entry.name)["hand_eye"]
+    assert parse_settings(HandEyeSettings, values, HAND_EYE) == HandEyeSettings()
+
+
+@pytest.mark.parametrize("entry", WITH_CAMERA, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("form", ["/**", "its name", "/its name"])
+def test_node_and_command_obey_the_users_hand_eye_in_every_form(graph, tmp_path, entry, form):
+    name = form.replace("its name", entry.name)
+    hand_eye = {"hand_eye": {"translation": [0.2, 0.0, 0.0]}}
+    own = write(tmp_path / "own.yaml", {name: {"ros__parameters": hand_eye}})
+    node = started(graph, entry.name, parameter_files(entry, False, config_folder(), own))
+    settings = declare_settings(node, write_config.settings_class(entry))
+    assert settings.hand_eye.translation == (0.2, 0.0, 0.0)
+    command = suite_parameters(entry.parameter_files, [own], entry.name)["hand_eye"]
+    assert parse_settings(HandEyeSettings, command, "own.yaml") == settings.hand_eye
+
+
+def test_commands_make_of_files_what_ros_makes_of_them(graph, tmp_path):
+    chance = random.Random(0)
+
+    def section():
+        return {
+            "ros__parameters": {
+                "a": chance.randrange(100),
+                "b": {key: chance.randrange(100) for key in chance.sample(["x", "y"], 1)},
+            }
+        }
+
+    for case in range(30):
+        files = [
+            write(
+                tmp_path / f"{case}_{i}.yaml",
+                {name: section() for name in chance.sample(["/**", "n", "/n", "other"], 3)},
+            )
+            for i in range(chance.randint(1, 3))
+        ]
+        node = started(graph, "n", files)
+        nested = read_parameters(files, "n")
+        plain = {f"b.{key}": value for key, value in nested["b"].items()} | {"a": nested["a"]}
+        given = {name: node.get_parameter(name).value for name in plain}
+        assert given == plain, [file.read_text(encoding="utf-8") for file in files]
 
 
 def test_the_file_in_the_guide_suits_every_node_and_command(tmp_path):
