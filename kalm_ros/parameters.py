@@ -1,7 +1,8 @@
 """ROS parameters from settings classes: declared once, with description and range, read once.
 
 A nested settings class becomes a dotted name (`robot.host`), and so does every entry of a table
-(`weights.local`); a table that is given replaces the default one as a whole. Parameters are
+(`weights.local`); a table that is given replaces the default one as a whole. ROS puts the entries
+of all files together, so the files of `config/` leave tables to their defaults. Parameters are
 read-only: a node is configured when it starts, and a goal never meets half-changed settings.
 """
 

@@ -54,6 +54,9 @@ def _lines(settings: Settings, indent: str) -> Iterator[str]:
         if isinstance(value, Settings):
             yield f"{indent}{name}:"
             yield from _lines(value, indent + "  ")
+        elif isinstance(value, dict):  # ROS would add another file's entries to those of this one
+            yield from _comment_lines(f"{_comment(name, field)}; by default", indent)
+            yield f"{indent}# {name}: {_yaml(value)}"
         else:
             yield from _commented(f"{indent}{name}: {_yaml(value)}", _comment(name, field), indent)
 
@@ -63,8 +66,12 @@ def _commented(line: str, comment: str, indent: str) -> Iterator[str]:
     if len(line) + len(comment) + 4 <= WIDTH:
         yield f"{line}  # {comment}"
     else:
-        yield from (f"{indent}# {part}" for part in textwrap.wrap(comment, WIDTH - len(indent) - 2))
+        yield from _comment_lines(comment, indent)
         yield line
+
+
+def _comment_lines(comment: str, indent: str) -> Iterator[str]:
+    return (f"{indent}# {part}" for part in textwrap.wrap(comment, WIDTH - len(indent) - 2))
 
 
 def _comment(name: str, field: FieldInfo) -> str:

@@ -16,6 +16,7 @@ from kalm_core.commands.parameter_file import (
     suite_parameters,
 )
 from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.learning import LearningSettings
 from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.settings import parse_settings
 from kalm_ros.node_table import HAND_EYE, NODES, SIMULATION, parameter_files, select_nodes
@@ -50,6 +51,16 @@ def test_every_parameter_has_a_description(entry):
 def test_the_files_are_those_that_the_tool_writes(entry):
     written = (config_folder() / f"{entry.name}.yaml").read_text(encoding="utf-8")
     assert written == write_config.config_text(entry), "run tools/write_config.py"
+
+
+def test_the_papers_preset_over_the_suites_files_has_the_papers_features(graph):
+    (entry,) = (entry for entry in NODES if entry.name == "learner_node")
+    preset = config_folder() / "presets" / "paper.yaml"
+    node = started(graph, entry.name, parameter_files(entry, False, config_folder(), preset))
+    settings = declare_settings(node, write_config.settings_class(entry)).learning
+    assert settings.distillation.correspondence.weights == {"dino": 0.75, "fpfh": 0.25}
+    command = suite_parameters(entry.parameter_files, [preset], entry.name)["learning"]
+    assert parse_settings(LearningSettings, command, "paper.yaml") == settings
 
 
 def test_simulator_and_robot_meet_at_the_same_address():
