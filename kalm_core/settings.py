@@ -7,9 +7,10 @@ made are all read from that one definition.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import types
+from typing import Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from kalm_core.errors import ConfigError
 
@@ -22,6 +23,30 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_not_set(cls, values: Any) -> Any:
+        """ROS parameters have no null: an empty text is None where None may be."""
+        if not isinstance(values, dict):
+            return values
+        optional = {
+            name
+            for name, field in cls.model_fields.items()
+            if plain_type(field.annotation) is not field.annotation
+        }
+        return {
+            name: None if value == "" and name in optional else value
+            for name, value in values.items()
+        }
+
+
+def plain_type(kind: Any) -> Any:
+    """Return X of `X | None`, and any other type as it is."""
+    if get_origin(kind) in (Union, types.UnionType):
+        parts = [part for part in get_args(kind) if part is not type(None)]
+        return parts[0] if len(parts) == 1 else kind
+    return kind
 
 
 def parse_settings(cls: type[S], values: dict[str, Any], source: str) -> S:

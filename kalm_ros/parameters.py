@@ -8,10 +8,9 @@ read-only: a node is configured when it starts, and a goal never meets half-chan
 
 from __future__ import annotations
 
-import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import annotated_types
 from pydantic.fields import FieldInfo
@@ -19,7 +18,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 
 from kalm_core.errors import ConfigError
-from kalm_core.settings import Settings, parse_settings
+from kalm_core.settings import Settings, parse_settings, plain_type
 
 S = TypeVar("S", bound=Settings)
 
@@ -61,8 +60,7 @@ def declare_settings(node: Node, cls: type[S], without: tuple[str, ...] = ()) ->
         if name.split(".")[0] not in foreign
     }
     values = {
-        name: _from_parameter(fields[name].annotation, value) if name in fields else value
-        for name, value in given.items()
+        name: list(value) if hasattr(value, "tolist") else value for name, value in given.items()
     }
     for name in given:
         if name.startswith(hidden):
@@ -92,7 +90,7 @@ def describe(name: str, field: FieldInfo) -> ParameterDescriptor:
             high = limit.le
         elif isinstance(limit, annotated_types.Lt):
             high = limit.lt
-    kind = _plain_type(field.annotation)
+    kind = plain_type(field.annotation)
     if get_origin(kind) is Literal:
         choices = ", ".join(str(choice) for choice in get_args(kind))
         descriptor.additional_constraints = f"one of: {choices}"
@@ -111,21 +109,6 @@ def describe(name: str, field: FieldInfo) -> ParameterDescriptor:
             )
         ]
     return descriptor
-
-
-def _plain_type(kind: Any) -> Any:
-    """Return X of `X | None`, and any other type as it is."""
-    if get_origin(kind) in (Union, types.UnionType):
-        parts = [part for part in get_args(kind) if part is not type(None)]
-        return parts[0] if len(parts) == 1 else kind
-    return kind
-
-
-def _from_parameter(kind: Any, value: Any) -> Any:
-    """Turn a ROS parameter's value into what the settings class takes."""
-    if value == "" and _plain_type(kind) is not kind:
-        return None  # ROS parameters have no null: an empty text says "not set"
-    return list(value) if hasattr(value, "tolist") else value
 
 
 def _to_parameters(name: str, value: Any) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:
-    """Put `values` into the tree `into`; a dotted name is a path, an empty text is "not set"."""
+    """Put `values` into the tree `into`; a dotted name is a path."""
     for name, value in values.items():
         head, _, rest = str(name).partition(".")
         if rest:
@@ -94,5 +94,5 @@ def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:
         elif isinstance(value, dict):
             branch = into.setdefault(head, {})
             _merge(branch, value)
-        elif value != "":
+        else:
             into[head] = value

@@ -132,7 +132,7 @@ def test_parameters_are_read_as_ros_reads_them(tmp_path: Path) -> None:
     )
     assert read_parameters([file], "learner_node") == {
         "skills": "here",
-        "learning": {"policy": {"epochs": 3}, "seed": 1},
+        "learning": {"policy": {"epochs": 3}, "seed": 1, "device": ""},
     }
 
 

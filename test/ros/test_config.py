@@ -53,6 +53,24 @@ def test_the_files_are_those_that_the_tool_writes(entry):
     assert written == write_config.config_text(entry), "run tools/write_config.py"
 
 
+def test_an_empty_text_is_a_text_and_none_where_there_may_be_none(graph, tmp_path):
+    (entry,) = (entry for entry in NODES if entry.name == "learner_node")
+    vlm = {"key_variable": "", "replay": "somewhere"}
+    first, last = (
+        write(
+            tmp_path / f"{i}.yaml",
+            {entry.name: {"ros__parameters": {"learning": {"distillation": {"vlm": given}}}}},
+        )
+        for i, given in enumerate((vlm, {"replay": ""}))
+    )
+    files = (*parameter_files(entry, False, config_folder(), first), last)
+    node = declare_settings(started(graph, entry.name, files), write_config.settings_class(entry))
+    assert node.learning.distillation.vlm.key_variable == ""
+    assert node.learning.distillation.vlm.replay is None
+    command = suite_parameters(entry.parameter_files, [first, last], entry.name)["learning"]
+    assert parse_settings(LearningSettings, command, "own.yaml") == node.learning
+
+
 def test_the_papers_preset_over_the_suites_files_has_the_papers_features(graph):
     (entry,) = (entry for entry in NODES if entry.name == "learner_node")
     preset = config_folder() / "presets" / "paper.yaml"
