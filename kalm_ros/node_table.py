@@ -11,7 +11,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from kalm_core.commands.parameter_file import read_parameters
 from kalm_core.errors import ConfigError
+from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.settings import parse_settings
 
 
 class Condition(Enum):
@@ -127,7 +130,7 @@ NODES = (
 
 
 def select_nodes(
-    use_sim: bool = True, learning: bool = True, camera: bool = True
+    use_sim: bool = True, learning: bool = True, camera: bool = True, calibrated: bool = True
 ) -> tuple[NodeEntry, ...]:
     """Return the nodes to start.
 
@@ -135,6 +138,8 @@ def select_nodes(
         use_sim: the arm and the camera are simulated.
         learning: the recorder and the learner are wanted too.
         camera: on hardware, `realsense_node` serves the camera; False where realsense2_camera runs.
+        calibrated: on hardware, it is known where the camera sits; False leaves out the nodes that
+            need `hand_eye`, so that it can be calibrated with the others.
     """
     wanted = {
         Condition.ALWAYS: True,
@@ -142,11 +147,44 @@ def select_nodes(
         Condition.CAMERA: camera and not use_sim,
         Condition.LEARNING: learning,
     }
-    return tuple(entry for entry in NODES if wanted[entry.condition])
+    return tuple(
+        entry
+        for entry in NODES
+        if wanted[entry.condition]
+        and (calibrated or use_sim or HAND_EYE not in entry.parameter_files)
+    )
+
+
+def files_to_start(
+    entries: Sequence[NodeEntry], use_sim: bool, config: Path, params_files: Sequence[Path] = ()
+) -> dict[str, tuple[Path, ...]]:
+    """Return the parameter files of the nodes that are to be started, by node name.
+
+    Args: as of `parameter_files`.
+
+    Raises:
+        ConfigError: a file is missing; or the arm is real and `hand_eye` still the suite's own.
+    """
+    files = {entry.name: parameter_files(entry, use_sim, config, params_files) for entry in entries}
+    for entry in entries:
+        if not use_sim and HAND_EYE in entry.parameter_files:
+            _require_calibration(entry.name, files[entry.name])
+    return files
+
+
+def _require_calibration(node: str, files: Sequence[Path]) -> None:
+    values = read_parameters(files, node).get("hand_eye", {})
+    if parse_settings(HandEyeSettings, values, node) == HandEyeSettings():
+        raise ConfigError(
+            f"{node} would take hand_eye from config/, where no real camera sits",
+            "calibrate yours and name the file that holds its hand_eye (docs/robot.md) with "
+            "--params-file my_robot.yaml (ros2 launch: params_file:=my_robot.yaml); to calibrate, "
+            "--uncalibrated (uncalibrated:=true) starts the nodes that do without",
+        )
 
 
 def parameter_files(
-    entry: NodeEntry, use_sim: bool, config: Path, params_file: Path | None = None
+    entry: NodeEntry, use_sim: bool, config: Path, params_files: Sequence[Path] = ()
 ) -> tuple[Path, ...]:
     """Return the parameter files of a node in the order in which they are read; the last wins.
 
@@ -154,13 +192,13 @@ def parameter_files(
         entry: the node.
         use_sim: whether `simulation.yaml` is read too.
         config: the folder of the suite's own files.
-        params_file: the user's file, read last.
+        params_files: the user's files, read last.
 
     Raises:
         ConfigError: a file is missing.
     """
     names = (*entry.parameter_files, *((SIMULATION,) if use_sim else ()))
-    files = (*(config / name for name in names), *((params_file,) if params_file else ()))
+    files = (*(config / name for name in names), *params_files)
     for file in files:
         if not file.is_file():
             raise ConfigError(f"the parameter file {file} does not exist", "check the path")

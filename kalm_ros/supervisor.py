@@ -23,7 +23,7 @@ from kalm_ros.node_process import Echo, NodeProcess, command_line, end_processes
 from kalm_ros.node_table import (
     Condition,
     NodeEntry,
-    parameter_files,
+    files_to_start,
     parameters_from_arguments,
     select_nodes,
 )
@@ -46,7 +46,7 @@ class Supervisor:
         overrides: parameters by node name; they win over all files.
         env: environment variables for the nodes, beside those of this process.
         use_sim: whether `config/simulation.yaml` is read.
-        params_file: the user's parameter file, read after the suite's own.
+        params_files: the user's parameter files, read after the suite's own; the last one wins.
         log_level: debug, info, warn or error.
         echo: gets every line of output, prefixed with its node's name; None shows nothing.
 
@@ -62,7 +62,7 @@ class Supervisor:
         env: Mapping[str, str] | None = None,
         *,
         use_sim: bool = True,
-        params_file: Path | None = None,
+        params_files: Sequence[Path] = (),
         log_level: str = "info",
         echo: Echo | None = print_line,
     ) -> None:
@@ -72,11 +72,11 @@ class Supervisor:
         unknown = set(overrides) - {entry.name for entry in self.entries}
         if unknown:
             raise GraphError(f"parameters are given for nodes that are not started: {unknown}")
-        config = config_folder()
+        files = files_to_start(self.entries, use_sim, config_folder(), params_files)
         self._commands = {
             entry.name: command_line(
                 entry,
-                parameter_files(entry, use_sim, config, params_file),
+                files[entry.name],
                 overrides.get(entry.name, {}),
                 log_level,
             )
@@ -188,8 +188,16 @@ def main(
         int | None, typer.Option(help="the simulated scene to begin with")
     ] = None,
     params_file: Annotated[
-        Path | None, typer.Option(help="a parameter file, read after the suite's own")
-    ] = None,
+        list[Path],
+        typer.Option(help="read after the suite's own; may be given again, the last one wins"),
+    ] = [],  # noqa: B006 - typer copies it
+    uncalibrated: Annotated[
+        bool,
+        typer.Option(
+            "--uncalibrated",
+            help="on hardware without hand_eye: start only the nodes that need none, to calibrate",
+        ),
+    ] = False,
     log_level: Annotated[str, typer.Option(help="debug, info, warn or error")] = "info",
 ) -> None:
     """Start the graph and keep it until Ctrl-C; when one node ends, all of them do."""
@@ -199,13 +207,13 @@ def main(
         "demonstrations_folder": demonstrations_folder,
         "scene_seed": scene_seed,
     }
-    entries = select_nodes(sim, learning, camera)
+    entries = select_nodes(sim, learning, camera, not uncalibrated)
     overrides = {entry.name: parameters_from_arguments(entry, arguments) for entry in entries}
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
         with Supervisor(
-            entries, overrides, use_sim=sim, params_file=params_file, log_level=log_level
+            entries, overrides, use_sim=sim, params_files=params_file, log_level=log_level
         ) as graph:
             graph.wait_ready()
             print_line("[kalm up] every node is ready; Ctrl-C ends them")
@@ -223,4 +231,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    run_alone(main, "kalm up", "kalm up --hardware --robot-host 172.16.0.2")
+    run_alone(
+        main, "kalm up", "kalm up --hardware --robot-host 172.16.0.2 --params-file my_robot.yaml"
+    )

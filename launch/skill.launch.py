@@ -13,7 +13,7 @@ from launch_ros.actions import Node
 
 from kalm_core.commands.parameter_file import config_folder
 from kalm_ros.node_table import (
-    parameter_files,
+    files_to_start,
     parameters_from_arguments,
     select_nodes,
 )
@@ -27,7 +27,8 @@ ARGUMENTS = (
     ("skills_folder", "", "folder of the learned skills; empty: as in config/", {}),
     ("demonstrations_folder", "", "folder of the recorded bags; empty: as in config/", {}),
     ("scene_seed", "", "the simulated scene to begin with; empty: as in config/", {}),
-    ("params_file", "", "a parameter file, read after the suite's own", {}),
+    ("params_file", "", "read after the suite's own; commas between several, the last wins", {}),
+    ("uncalibrated", "false", "on hardware: start only the nodes without hand_eye", SWITCHES),
     (
         "log_level",
         "info",
@@ -56,17 +57,20 @@ def make_nodes(context):
     if given["scene_seed"]:
         given["scene_seed"] = int(given["scene_seed"])
     use_sim = given["use_sim"] == "true"
-    entries = select_nodes(use_sim, given["learning"] == "true", given["camera"] == "true")
-    params_file = Path(given["params_file"]).expanduser() if given["params_file"] else None
+    learning, camera, uncalibrated = (
+        given[name] == "true" for name in ("learning", "camera", "uncalibrated")
+    )
+    entries = select_nodes(use_sim, learning, camera, not uncalibrated)
+    own = [Path(name.strip()).expanduser() for name in given["params_file"].split(",") if name]
+    files = files_to_start(entries, use_sim, config_folder(), own)
     nodes = {}
     for entry in entries:
-        files = parameter_files(entry, use_sim, config_folder(), params_file)
         values = parameters_from_arguments(entry, given)
         nodes[entry.name] = Node(
             package="kalm_ros",
             executable=entry.executable,
             name=entry.name,
-            parameters=[*(str(file) for file in files), *([values] if values else [])],
+            parameters=[*(str(file) for file in files[entry.name]), *([values] if values else [])],
             ros_arguments=["--log-level", f"{entry.name}:={given['log_level']}"],
             output="screen",
             on_exit=Shutdown(reason=f"{entry.name} ended"),

@@ -63,7 +63,7 @@ def test_an_empty_text_is_a_text_and_none_where_there_may_be_none(graph, tmp_pat
         )
         for i, given in enumerate((vlm, {"replay": ""}))
     )
-    files = (*parameter_files(entry, False, config_folder(), first), last)
+    files = parameter_files(entry, False, config_folder(), [first, last])
     node = declare_settings(started(graph, entry.name, files), write_config.settings_class(entry))
     assert node.learning.distillation.vlm.key_variable == ""
     assert node.learning.distillation.vlm.replay is None
@@ -74,7 +74,7 @@ def test_an_empty_text_is_a_text_and_none_where_there_may_be_none(graph, tmp_pat
 def test_the_papers_preset_over_the_suites_files_has_the_papers_features(graph):
     (entry,) = (entry for entry in NODES if entry.name == "learner_node")
     preset = config_folder() / "presets" / "paper.yaml"
-    node = started(graph, entry.name, parameter_files(entry, False, config_folder(), preset))
+    node = started(graph, entry.name, parameter_files(entry, False, config_folder(), [preset]))
     settings = declare_settings(node, write_config.settings_class(entry)).learning
     assert settings.distillation.correspondence.weights == {"dino": 0.75, "fpfh": 0.25}
     command = suite_parameters(entry.parameter_files, [preset], entry.name)["learning"]
@@ -122,7 +122,7 @@ def test_node_and_command_obey_the_users_hand_eye_in_every_form(graph, tmp_path,
     name = form.replace("its name", entry.name)
     hand_eye = {"hand_eye": {"translation": [0.2, 0.0, 0.0]}}
     own = write(tmp_path / "own.yaml", {name: {"ros__parameters": hand_eye}})
-    node = started(graph, entry.name, parameter_files(entry, False, config_folder(), own))
+    node = started(graph, entry.name, parameter_files(entry, False, config_folder(), [own]))
     settings = declare_settings(node, write_config.settings_class(entry))
     assert settings.hand_eye.translation == (0.2, 0.0, 0.0)
     command = suite_parameters(entry.parameter_files, [own], entry.name)["hand_eye"]
@@ -162,7 +162,7 @@ def test_the_file_in_the_guide_suits_every_node_and_command(tmp_path):
     shared = read_parameters([own], "any_node")
     assert set(shared) <= set(SHARED)
     for entry in select_nodes(use_sim=False):
-        files = parameter_files(entry, False, config_folder(), own)
+        files = parameter_files(entry, False, config_folder(), [own])
         cls = write_config.settings_class(entry)
         values = read_parameters(files, entry.name)
         known = {name: value for name, value in values.items() if name in cls.model_fields}

@@ -146,7 +146,7 @@ def test_parameter_files_exist_and_the_users_comes_last(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("{}")
     for entry in NODES:
-        files = parameter_files(entry, True, config_folder(), own)
+        files = parameter_files(entry, True, config_folder(), [own])
         assert files[0].name == f"{entry.name}.yaml"
         assert [file.name for file in files[-2:]] == [SIMULATION, "own.yaml"]
         assert SIMULATION not in [f.name for f in parameter_files(entry, False, config_folder())]
@@ -154,7 +154,7 @@ def test_parameter_files_exist_and_the_users_comes_last(tmp_path: Path) -> None:
 
 def test_a_missing_parameter_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml does not exist"):
-        parameter_files(NODES[0], True, config_folder(), tmp_path / "nowhere.yaml")
+        parameter_files(NODES[0], True, config_folder(), [tmp_path / "nowhere.yaml"])
 
 
 def test_every_section_of_every_parameter_file_is_for_a_known_node() -> None:
@@ -241,22 +241,45 @@ def test_the_launch_file_declares_its_arguments_with_descriptions(
     assert settable <= names
 
 
+@pytest.fixture
+def calibrated(tmp_path: Path) -> Path:
+    """The file of a user who knows where the camera sits."""
+    file = tmp_path / "my_robot.yaml"
+    file.write_text("/**: {ros__parameters: {hand_eye: {translation: [0.071, 0.0, -0.06]}}}")
+    return file
+
+
 @pytest.mark.parametrize("use_sim", ["true", "false"])
 def test_the_launch_file_starts_the_nodes_of_the_table(
-    launch_file: types.ModuleType, use_sim: str
+    launch_file: types.ModuleType, calibrated: Path, use_sim: str
 ) -> None:
-    actions = actions_for(launch_file, use_sim=use_sim)
+    actions = actions_for(launch_file, use_sim=use_sim, params_file=str(calibrated))
     waiting = {"robot_node"} if use_sim == "true" else set()
     assert node_names(actions) == {e.name for e in select_nodes(use_sim == "true")} - waiting
 
 
 def test_launch_arguments_reach_the_parameters_after_all_files(
+    launch_file: types.ModuleType, calibrated: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "more.yaml").write_text("{}")
+    own = [str(calibrated), str(tmp_path / "more.yaml")]
+    actions = actions_for(
+        launch_file, use_sim="false", robot_host="10.0.0.2", params_file=",".join(own)
+    )
+    robot = next(action for action in actions if action.named["name"] == "robot_node")
+    assert robot.named["parameters"][-3:] == [*own, {"robot.host": "10.0.0.2"}]
+    assert robot.named["executable"] == "robot_node"
+
+
+def test_no_real_arm_is_launched_with_the_camera_of_the_suites_files(
     launch_file: types.ModuleType,
 ) -> None:
-    actions = actions_for(launch_file, use_sim="false", robot_host="10.0.0.2")
-    robot = next(action for action in actions if action.named["name"] == "robot_node")
-    assert robot.named["parameters"][-1] == {"robot.host": "10.0.0.2"}
-    assert robot.named["executable"] == "robot_node"
+    with pytest.raises(ConfigError, match=r"hand_eye.*params_file:=my_robot\.yaml"):
+        actions_for(launch_file, use_sim="false")
+    without = node_names(actions_for(launch_file, use_sim="false", uncalibrated="true"))
+    assert without == {entry.name for entry in select_nodes(use_sim=False, calibrated=False)}
+    assert {"robot_node", "recorder_node", "realsense_node"} <= without
+    assert not {"keypoint_node", "planning_node", "learner_node"} & without
 
 
 def test_the_robot_starts_once_when_the_simulator_is_ready(

@@ -18,7 +18,7 @@ import pytest
 
 from kalm_ros import node_process, tether
 from kalm_ros.node_process import command_line
-from kalm_ros.node_table import Condition, NodeEntry, entry_of
+from kalm_ros.node_table import Condition, NodeEntry, entry_of, select_nodes
 from kalm_ros.supervisor import GraphError, Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,6 +165,19 @@ with Supervisor([ProgramEntry("survivor", "")], use_sim=False, echo=None) as gra
         finally:
             starter.kill()
     assert gone_within(pid, tether.GRACE + 2.0)
+
+
+def test_no_real_arm_starts_with_the_camera_of_the_suites_files(tmp_path: Path) -> None:
+    moveit, robot = tmp_path / "moveit.yaml", tmp_path / "my_robot.yaml"
+    moveit.write_text("planning_node: {ros__parameters: {planning: {backend: moveit}}}")
+    robot.write_text("/**: {ros__parameters: {hand_eye: {translation: [0.071, 0.0, -0.06]}}}")
+    line = [sys.executable, "-m", "kalm_ros.supervisor", "--hardware", "--params-file", str(moveit)]
+    done = subprocess.run(line, capture_output=True, check=False, text=True, timeout=60.0)
+    assert done.returncode == 1 and "hand_eye" in done.stderr and "--params-file" in done.stderr
+    assert "ready" not in done.stdout
+    entries = select_nodes(use_sim=False)
+    Supervisor(entries, use_sim=False, params_files=[robot, moveit])  # has nothing against it
+    Supervisor(select_nodes(use_sim=False, calibrated=False), use_sim=False)
 
 
 def test_parameters_for_a_node_that_is_not_started_are_refused(program: Program) -> None:
