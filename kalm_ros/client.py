@@ -20,6 +20,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from kalm_core.errors import KalmError
+from kalm_ros.presence import Presence
 from kalm_ros.qos import LISTEN_SENSOR
 from kalm_ros.sub_action import cancel_late
 
@@ -118,19 +119,27 @@ class GraphClient:
 
         A goal that outlasts `timeout` [s, wall] is cancelled and has ended before `ClientError` is
         raised, and so is one whose caller is interrupted.
+
+        Raises:
+            BackendUnavailableError: the server vanished while it worked.
         """
         handle = self.send_goal(name, kind, goal, on_feedback)
         ending = handle.get_result_async()
+        check = self.presence(name).demand
         try:
-            answer = self.wait(ending, timeout, name)
+            answer = self.wait(ending, timeout, name, check)
         except (ClientError, KeyboardInterrupt):
             if not ending.done():
-                self.wait(handle.cancel_goal_async(), 10.0, f"cancelling {name}")
-                self.wait(ending, 30.0, f"{name}, cancelled,")
+                self.wait(handle.cancel_goal_async(), 10.0, f"cancelling {name}", check)
+                self.wait(ending, 30.0, f"{name}, cancelled,", check)
             raise
         if answer.status == GoalStatus.STATUS_UNKNOWN:  # an empty result looks like success
             raise ClientError(f"{name} does not know the goal any more", "was it restarted?")
         return answer.result
+
+    def presence(self, name: str) -> Presence:
+        """Watch the server of an action of which a goal was just sent."""
+        return Presence(self._actions[name], name)
 
     def call_service(self, name: str, kind: Any, request: Any, timeout: float = 30.0) -> Any:
         """Call a service and return its response."""
@@ -164,14 +173,17 @@ class GraphClient:
             ) from None
 
     @staticmethod
-    def wait(future: Any, timeout: float, what: str) -> Any:
-        """Wait for a future that the executor's thread completes."""
+    def wait(
+        future: Any, timeout: float, what: str, check: Callable[[], None] = lambda: None
+    ) -> Any:
+        """Wait for a future that the executor's thread completes; `check` may raise meanwhile."""
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
         end = time.monotonic() + timeout
         while not done.wait(0.1):  # short waits keep Ctrl-C alive
             if time.monotonic() > end:
                 raise ClientError(f"{what} gave no answer within {timeout:.0f} s")
+            check()
         return future.result()
 
 

@@ -15,6 +15,7 @@ from kalm_interfaces.action import GuideByHand, MoveGripper
 from kalm_ros.client import GraphClient
 from kalm_ros.conversions import error_from_ros
 from kalm_ros.heartbeat import Heartbeat
+from kalm_ros.presence import Presence
 
 KEYS = "o + Enter opens the hand, c + Enter closes it"
 """What can be typed while the arm is loose."""
@@ -26,10 +27,11 @@ POLL = 0.2
 class HandGuide:
     """The arm while it is loose."""
 
-    def __init__(self, client: GraphClient, ending: Any) -> None:
-        """Take the future of the goal that keeps the arm loose."""
+    def __init__(self, client: GraphClient, ending: Any, presence: Presence) -> None:
+        """Take the future of the goal that keeps the arm loose, and who watches its server."""
         self._client = client
         self._ending = ending
+        self._presence = presence
 
     def obey(self, typed: str | None) -> bool:
         """Do what was typed; return whether to go on.
@@ -38,11 +40,12 @@ class HandGuide:
             typed: "o" and "c" open and close the hand, anything else ends it; None is nothing.
 
         Raises:
-            KalmError: the arm is loose no more, or the hand failed.
+            KalmError: the arm is loose no more, its node is gone, or the hand failed.
         """
         if self._ending.done():
             _demand_success(self._ending.result().result)
             return False
+        self._presence.demand()
         if typed is None:
             return True
         goals = {"o": MoveGripper.Goal(width=HAND_OPENING), "c": MoveGripper.Goal(force=-1.0)}
@@ -65,14 +68,16 @@ def guided_by_hand(client: GraphClient) -> Iterator[HandGuide]:
         goal = GuideByHand.Goal(client=word)
         handle = client.send_goal("robot/guide_by_hand", GuideByHand, goal)
         ending = handle.get_result_async()
+        presence = client.presence("robot/guide_by_hand")
 
         def hold() -> Any:
             if not ending.done():
-                client.wait(handle.cancel_goal_async(), 10.0, "the end of guiding")
-            return client.wait(ending, 30.0, "robot_node").result
+                cancelling = handle.cancel_goal_async()
+                client.wait(cancelling, 10.0, "the end of guiding", presence.demand)
+            return client.wait(ending, 30.0, "robot_node", presence.demand).result
 
         try:
-            yield HandGuide(client, ending)
+            yield HandGuide(client, ending, presence)
         except BaseException:
             with suppress(KalmError):  # why it ends says more
                 hold()

@@ -113,21 +113,24 @@ def record(
             goal,
             lambda f: line.update(f"recording: {f.seconds:.0f} s, {f.messages} messages; {keys}"),
         )
+        recorder = client.presence("kalm/record_demonstration")
         ending, typed, finished = handle.get_result_async(), Typed(sys.stdin.fileno()), False
         try:
             with ExitStack() as loose:
                 obey = loose.enter_context(guided_by_hand(client)).obey if guide else _go_on
                 while not ending.done() and obey(typed.take()):
-                    pass
+                    recorder.demand()
                 if not ending.done():
                     client.call_service("kalm/finish_recording", Trigger, Trigger.Request(), 60.0)
                     finished = True
         except (KalmError, KeyboardInterrupt):
-            if not finished and not ending.done():
-                client.wait(handle.cancel_goal_async(), 10.0, "cancelling the recording")
-            _tell_left(client.wait(ending, 30.0, "the recorder").result)
+            if not ending.done():
+                recorder.demand()
+                if not finished:
+                    client.wait(handle.cancel_goal_async(), 10.0, "cancelling the recording")
+            _tell_left(client.wait(ending, 30.0, "the recorder", recorder.demand).result)
             raise
-        result = client.wait(ending, 60.0, "the recorder").result
+        result = client.wait(ending, 60.0, "the recorder", recorder.demand).result
     _end(result.outcome)
     output.print(f"look at it with: kalm demonstrations {result.bag}", markup=False)
 

@@ -16,6 +16,7 @@ from rclpy.task import Future
 from kalm_core.errors import BackendUnavailableError, CancelledError
 from kalm_core.progress import Progress
 from kalm_ros.conversions import error_from_ros
+from kalm_ros.presence import Presence
 
 POLL = 0.02
 """How often to ask whether the caller wants to stop [s]; a cancelled arm waits for it."""
@@ -28,9 +29,6 @@ ACCEPT = 15.0
 
 ASK_AGAIN = 10.0
 """How often to ask for a result that has not come [s]."""
-
-LOST = 3.0
-"""A server that is absent for this long while it works is gone [s]."""
 
 UNDO = 20.0
 """How long a cancelled server may take to undo its work [s]."""
@@ -113,17 +111,12 @@ class SubAction:
         """Wait for the end of a goal; cancel it when the caller wants to stop."""
         answered = _Answered()
         answered.ask(handle)
-        began = seen = asked = time.monotonic()
+        presence = Presence(self._client, self._name, self._offered_by)
+        began = asked = time.monotonic()
         stopping: float | None = None
         while not answered.wait(POLL):
+            presence.demand()
             now = time.monotonic()
-            if self._client.server_is_ready():
-                seen = now
-            if now - seen > LOST:
-                raise BackendUnavailableError(
-                    f"{self._offered_by} vanished while it worked on {self._name}",
-                    f"look at the output of {self._offered_by} and start it again",
-                )
             if now - asked > ASK_AGAIN:
                 answered.ask(handle)
                 asked = now
