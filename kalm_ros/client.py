@@ -19,7 +19,7 @@ from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from kalm_core.errors import KalmError
+from kalm_core.errors import KalmError, Outcome
 from kalm_ros.presence import Presence
 from kalm_ros.qos import LISTEN_SENSOR
 from kalm_ros.sub_action import cancel_late
@@ -36,6 +36,8 @@ SETTLE = 0.3
 
 class ClientError(KalmError):
     """The graph did not answer: a node is absent, or an answer is overdue."""
+
+    outcome = Outcome.BACKEND_UNAVAILABLE
 
 
 class GraphClient:

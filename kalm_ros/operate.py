@@ -1,7 +1,8 @@
 """The operator's commands towards a running graph: do, record, guide, hand, stop and recover.
 
 `kalm do` and its siblings run them. They use the public actions and services, as any other client
-does, and end with the graph's own sentence.
+does, and end with the graph's own sentence; where it is that of a failure, the outcome's name, as
+`KEYPOINTS_NOT_FOUND`, stands before it.
 """
 
 from __future__ import annotations
@@ -30,8 +31,15 @@ from kalm_ros.hand_guide import KEYS, Typed, guided_by_hand
 LONGEST = 600.0
 """A goal that takes longer is cancelled [s, wall]."""
 
+
+class Operations(Commands):
+    """Commands towards the graph: docs/robot.md says of every outcome what to do."""
+
+    names_outcomes = True
+
+
 app = typer.Typer(
-    cls=Commands,
+    cls=Operations,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

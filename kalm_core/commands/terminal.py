@@ -36,6 +36,9 @@ errors = Console(stderr=True, highlight=False)
 class Commands(TyperGroup):
     """Commands; an error is one red sentence and an exit code, a trace only on request."""
 
+    names_outcomes = False
+    """Whether the name of the outcome stands before the sentence."""
+
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         try:
@@ -43,7 +46,7 @@ class Commands(TyperGroup):
         except KalmError as error:
             if ctx.params.get("debug") or DEBUG in os.environ:
                 raise
-            print_error(error)
+            print_error(error, self.names_outcomes)
             raise typer.Exit(CANCELLED if isinstance(error, CancelledError) else FAILED) from error
 
 
@@ -65,9 +68,10 @@ def run_alone(function: Callable[..., None], name: str, example: str) -> None:
     app(prog_name=name)
 
 
-def print_error(error: KalmError) -> None:
-    """Print what is wrong and what to do as one red sentence."""
-    errors.print(str(error), style="red", markup=False, soft_wrap=True)
+def print_error(error: KalmError, names_outcome: bool = False) -> None:
+    """Print what is wrong and what to do as one red sentence, after the outcome's name if asked."""
+    text = f"{error.outcome.name}: {error}" if names_outcome else str(error)
+    errors.print(text, style="red", markup=False, soft_wrap=True)
 
 
 @contextmanager

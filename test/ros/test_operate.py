@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -82,4 +83,17 @@ def test_nobody_waits_for_a_node_that_was_killed(server: Server) -> None:
                 time.sleep(0.1)
         for process, action in ((do, "execute_skill"), (record, "kalm/record_demonstration")):
             assert process.wait(10.0) == 1
-            assert f"vanished while it worked on {action}" in process.stderr.read()
+            said = process.stderr.read()
+            assert said.startswith("BACKEND_UNAVAILABLE: ")
+            assert f"vanished while it worked on {action}" in said
+
+
+def test_a_goal_that_fails_says_the_name_of_its_outcome_first(server: Server) -> None:
+    with kalm("do", "open") as do:
+        server.await_goal("execute_skill")
+        with kalm("do", "open") as second:
+            assert second.wait(60.0) == 1
+            assert second.stderr.read().startswith("BUSY: ")
+        do.send_signal(signal.SIGINT)
+        assert do.wait(60.0) == 130
+        assert do.stderr.read().startswith("CANCELLED: open was cancelled.")
