@@ -58,11 +58,10 @@ def _feature(name: str) -> object:
     return make_extractors([name], _settings().correspondence.features)
 
 
-def _planner(name: str) -> object:
-    from kalm_core.planning.planner import PlanningSettings, make_planner
-    from kalm_core.settings import parse_settings
+def _planner() -> object:
+    from kalm_core.planning.planner import make_planner
 
-    return make_planner(parse_settings(PlanningSettings, {"backend": name}, "kalm doctor"))
+    return make_planner()
 
 
 BACKENDS: dict[str, Callable[[], object]] = {
@@ -74,8 +73,7 @@ BACKENDS: dict[str, Callable[[], object]] = {
     "color": lambda: _feature("color"),
     "fpfh": lambda: _feature("fpfh"),
     "dino": lambda: _feature("dino"),
-    "roboplan": lambda: _planner("roboplan"),
-    "moveit": lambda: _planner("moveit"),
+    "roboplan": _planner,
 }
 """Backend -> how a stage builds it."""
 

@@ -74,12 +74,7 @@ METHOD = (
         lambda: backends.backend("dino", backends.wants_package("transformers")),
     ),
     Check("planner", "roboplan", True, partial(backends.backend, "roboplan")),
-    Check(
-        "planner",
-        "moveit_py",
-        False,
-        lambda: backends.backend("moveit", backends.wants_package("moveit")),
-    ),
+    Check("planner", "moveit_py", False, ros.moveit),
 )
 DEVICES = (
     Check(

@@ -50,6 +50,18 @@ def interfaces() -> Finding:
     return missing("not built, or the workspace is not sourced" if absent else text, SETUP)
 
 
+def moveit() -> Finding:
+    """Tell whether MoveIt's Python package is there; to start it takes a robot's description."""
+    spec = importlib.util.find_spec("moveit")
+    if spec is None:
+        return missing(
+            "moveit_py not installed", "apt install ros-$ROS_DISTRO-moveit-py, see docs/moveit.md"
+        )
+    return ok(
+        "installed", "python tools/check_moveit.py tells whether it plans, see docs/moveit.md"
+    )
+
+
 def domain() -> Finding:
     """Check ROS_DOMAIN_ID; beyond 101 its ports may collide with others of Linux."""
     text = os.environ.get("ROS_DOMAIN_ID", "")

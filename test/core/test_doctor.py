@@ -71,6 +71,18 @@ def test_domain_and_discovery_are_judged(monkeypatch: pytest.MonkeyPatch) -> Non
     assert ros.discovery().status is Status.MISSING
 
 
+def test_moveit_is_found_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (line,) = (check for check in CHECKS if check.name == "moveit_py")
+    assert "moveit-py" in line.look().remedy
+    (tmp_path / "moveit").mkdir()
+    (tmp_path / "moveit" / "__init__.py").write_text("raise RuntimeError('not to be started')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert line.look().status is Status.OK
+    assert "tools/check_moveit.py" in line.look().remedy
+
+
 def test_a_missing_package_names_its_remedy() -> None:
     found = probe.package("no-such-distribution")
     assert found == missing("not installed", "pip install no-such-distribution")
@@ -122,5 +134,4 @@ def test_backends_are_tried_as_a_configuration_says(
 def test_every_backend_of_the_table_can_be_asked() -> None:
     assert set(BACKENDS) == {
         "proximity", "vlm", "geometric", "sam", "local", "color", "fpfh", "dino", "roboplan",
-        "moveit",
     }  # fmt: skip
