@@ -18,6 +18,7 @@ from rich.console import Console
 from benchmarks.results import Results, share
 from kalm_core.correspondence import CorrespondenceSettings, KeypointDetector, require_found
 from kalm_core.distillation import DistillationSettings
+from kalm_core.distillation_settings import detection_as_learned
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.learning import LearningSettings, learn_skill
 from kalm_core.planning.planner import make_planner
@@ -51,7 +52,7 @@ def learn(bags: list[Path], folder: Path, verify: bool) -> Skill:
 
 def detect(skill: Skill, frame: RgbdFrame) -> DetectedKeypoints:
     """Find the skill's keypoints with the settings that it was learned with."""
-    settings = DistillationSettings.model_validate(skill.perception).correspondence
+    settings = detection_as_learned(skill.perception, skill.name)
     found = KeypointDetector(settings).detect(frame, skill.reference)
     require_found(found, settings)
     return found

@@ -16,7 +16,7 @@ from PIL import Image
 from benchmarks.table2_episode import OUTSIDE, REPEATS, Episode
 from benchmarks.table2_lesson import Learned, Method
 from kalm_core.correspondence import KeypointDetector, require_found
-from kalm_core.distillation_settings import DistillationSettings
+from kalm_core.distillation_settings import detection_as_learned
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.planning.planner import make_planner
@@ -108,7 +108,7 @@ def _view_chance(scene: SceneParameters) -> np.random.Generator:
 
 def detector(learned: Learned) -> Find:
     """Return how a skill's keypoints are found: with the settings that it was learned with."""
-    settings = DistillationSettings.model_validate(learned.skill.perception).correspondence
+    settings = detection_as_learned(learned.skill.perception, learned.skill.name)
     detector = KeypointDetector(settings)
 
     def find(frame: RgbdFrame) -> DetectedKeypoints:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -10,7 +10,7 @@ from kalm_core.correspondence import CorrespondenceSettings
 from kalm_core.proposal.geometric import GeometricSettings
 from kalm_core.proposal.proximity import ProximitySettings
 from kalm_core.proposal.sam import SamSettings
-from kalm_core.settings import Settings
+from kalm_core.settings import Settings, parse_settings
 from kalm_core.vlm.settings import VlmSettings
 
 
@@ -91,3 +91,20 @@ class DistillationSettings(Settings):
         if self.verify:
             return self.correspondence
         return self.correspondence.model_copy(update={"verify": False})
+
+
+def detection_as_learned(perception: dict[str, Any], skill: str) -> CorrespondenceSettings:
+    """Return the settings of φ that belong to a skill's keypoints.
+
+    What else distilled them is not looked at: it may be of another version of the suite.
+
+    Args:
+        perception: the skill's.
+        skill: its name, for the error text.
+
+    Raises:
+        ConfigError: they are none that this version knows.
+    """
+    mine = ("correspondence", "verify")
+    told = {name: value for name, value in perception.items() if name in mine}
+    return parse_settings(DistillationSettings, told, f"skill {skill}").detection

@@ -12,12 +12,13 @@ from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
 from kalm_core.correspondence import CorrespondenceSettings, KeypointDetector, require_found
+from kalm_core.distillation_settings import detection_as_learned
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.progress import Progress
 from kalm_core.report import draw_keypoints
 from kalm_core.rgbd import RgbdFrame
-from kalm_core.settings import Settings, parse_settings
+from kalm_core.settings import Settings
 from kalm_core.skill import Skill
 from kalm_core.vlm.guidance import GuidanceSettings, guide
 from kalm_interfaces.action import DetectKeypoints
@@ -87,8 +88,7 @@ class KeypointNode(Node):
     def _detector_of(self, skill: Skill) -> KeypointDetector:
         """Return the detector for a skill; the last one is kept."""
         if self._settings.as_learned:
-            values = skill.perception.get("correspondence", {})
-            wanted = parse_settings(CorrespondenceSettings, values, f"skill {skill.name}")
+            wanted = detection_as_learned(skill.perception, skill.name)
             if wanted != self._detector.settings:
                 self._detector = KeypointDetector(wanted)
         return self._detector

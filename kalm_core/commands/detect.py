@@ -27,6 +27,7 @@ def detect(
     import imageio.v3 as iio
 
     from kalm_core.correspondence import CorrespondenceSettings, KeypointDetector, require_found
+    from kalm_core.distillation_settings import detection_as_learned
     from kalm_core.report import draw_keypoints
     from kalm_core.skill import load_skill
     from kalm_core.vlm.guidance import GuidanceSettings, guide
@@ -36,9 +37,10 @@ def detect(
     values = suite_parameters(("hand_eye.yaml",), config, "keypoint_node")
     hand_eye = parse_settings(HandEyeSettings, values.get("hand_eye", {}), "hand_eye")
     learned = load_skill(skill)
-    as_learned = learned.perception.get("correspondence", {})
-    settings = parse_settings(
-        CorrespondenceSettings, values.get("correspondence", as_learned), "correspondence"
+    settings = (
+        parse_settings(CorrespondenceSettings, values["correspondence"], "correspondence")
+        if "correspondence" in values
+        else detection_as_learned(learned.perception, learned.name)
     )
     frame = read_demonstration(bag, hand_eye.T_ee_cam).initial
     guidance = parse_settings(GuidanceSettings, values.get("guidance", {}), "guidance")

@@ -293,7 +293,7 @@ def test_detect_draws_what_is_found_and_fails_when_nothing_is(
     detected = DetectedKeypoints(
         np.full((2, 3), 0.3 if found else np.nan), np.full(2, found), np.full(2, 0.9)
     )
-    skill = SimpleNamespace(perception={}, reference=None)
+    skill = SimpleNamespace(name="open", perception={}, reference=None)
     monkeypatch.setattr("kalm_core.skill.load_skill", lambda _: skill)
     monkeypatch.setattr(KeypointDetector, "detect", lambda *_, **__: detected)
     picture = tmp_path / "found.png"
@@ -303,6 +303,25 @@ def test_detect_draws_what_is_found_and_fails_when_nothing_is(
     assert picture.stat().st_size > 0
     assert f"{2 * found} of 2 were found" in result.stdout
     assert ("of 2 keypoints found" in result.stderr) is not found
+
+
+def test_detect_takes_the_settings_that_the_skill_was_distilled_with(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    from kalm_core.correspondence import KeypointDetector
+
+    used: list[bool] = []
+
+    def detect(detector: KeypointDetector, *_: object, **__: object) -> DetectedKeypoints:
+        used.append(detector.settings.verify)
+        return DetectedKeypoints(np.full((2, 3), 0.3), np.ones(2, bool), np.ones(2))
+
+    skill = SimpleNamespace(name="open", perception={"verify": False}, reference=None)
+    monkeypatch.setattr("kalm_core.skill.load_skill", lambda _: skill)
+    monkeypatch.setattr(KeypointDetector, "detect", detect)
+    line = ["detect", "skill", str(folder / "001"), "--picture", str(tmp_path / "found.png")]
+    assert RUN.invoke(app, line).exit_code == 0
+    assert used == [False]
 
 
 def test_detect_refuses_a_picture_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from queue import SimpleQueue
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from stand_ins import await_server
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
-from kalm_core.errors import BackendUnavailableError, Outcome
+from kalm_core.errors import BackendUnavailableError, ConfigError, Outcome
 from kalm_core.planning.certificate import Certificate
 from kalm_core.planning.motion import Motion
 from kalm_core.planning.planner import MotionPlan
@@ -102,6 +103,17 @@ def test_keypoint_node_refuses(graph, tmp_path, skill, outcome):
     status, ended, result = run(graph, DetectKeypoints, "kalm/detect_keypoints", goal)
     assert (status, ended) == (ABORTED, outcome)
     assert result.outcome.message
+
+
+def test_keypoint_node_takes_the_settings_that_the_skill_was_distilled_with(graph, tmp_path):
+    from kalm_ros.keypoint_node import KeypointNode
+
+    node = start(graph, KeypointNode, skills=str(tmp_path))
+    skill = SimpleNamespace(name="open", perception={"verify": False, "of_another_version": 1})
+    assert not node._detector_of(skill).settings.verify
+    skill.perception["correspondence"] = {"stride": 0}
+    with pytest.raises(ConfigError, match="skill open"):
+        node._detector_of(skill)
 
 
 def test_planning_node_refuses_an_empty_goal(graph):
