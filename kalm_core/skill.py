@@ -7,7 +7,7 @@ the folder is written and compared is in `sealed_folder`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -198,29 +198,22 @@ def summarize_skill(folder: Path) -> SkillSummary:
     )
 
 
-def load_skill(folder: Path, features: Collection[str] | None = None) -> Skill:
+def load_skill(folder: Path) -> Skill:
     """Load a skill.
 
     Args:
         folder: of the skill, as `skill_folder` returns it.
-        features: names of the detector's feature extractors; None does not ask.
 
     Raises:
         UnknownSkillError: there is no such folder; the text lists those that exist beside it.
-        BundleError: a file is missing or altered, the schema version is unknown, or the keypoints
-            were made with other feature extractors. Nothing is changed on disk.
+        BundleError: a file is missing or altered, or the schema version is unknown. Nothing is
+            changed on disk.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise _unknown(folder)
     document = _read_document(folder)
     reference = _read_reference(folder / _KEYPOINTS)
-    if features is not None and set(features) != set(reference.features):
-        raise BundleError(
-            f"{folder / _KEYPOINTS}: the keypoints have features {sorted(reference.features)}, "
-            f"the detector has {sorted(features)}",
-            "configure the detector with the skill's features, or learn the skill again",
-        )
     policy = read_policy(folder / _POLICY, document.policy)
     if len(policy) != len(reference):
         raise BundleError(

@@ -212,16 +212,3 @@ def parameters_from_arguments(entry: NodeEntry, arguments: Mapping[str, Any]) ->
         for argument, parameter in entry.arguments
         if arguments.get(argument, "") not in ("", None)
     }
-
-
-def entry_of(name: str, entries: Sequence[NodeEntry] = NODES) -> NodeEntry:
-    """Return the node of that name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    for entry in entries:
-        if entry.name == name:
-            return entry
-    known = ", ".join(entry.name for entry in entries)
-    raise ConfigError(f"there is no node {name!r}", f"the nodes are: {known}")

@@ -44,7 +44,3 @@ class Normalizer:
     def normalize(self, rows: Array, deviations: Array) -> Array:
         """Return deviations of (B, 48, 10) rows from what is expected, in units of the scale."""
         return (rows - self.regression.predict(deviations)) / self.scale
-
-    def unnormalize(self, values: Array, deviations: Array) -> Array:
-        """Return rows; the inverse of `normalize`."""
-        return values * self.scale + self.regression.predict(deviations)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kalm_core.errors import BackendUnavailableError, ConfigError
+from kalm_core.errors import ConfigError
 from kalm_core.proposal.chooser import MaskChooser as MaskChooser
 from kalm_core.proposal.chooser import ScoreChooser
 from kalm_core.proposal.geometric import GeometricProposer, GeometricSettings
@@ -76,11 +76,6 @@ def make_mask_proposer(
     raise _no_backend("mask", name, MASK_BACKENDS)
 
 
-def _no_backend(kind: str, name: str, known: tuple[str, ...]) -> Exception:
-    """Return the error for a backend that cannot be built."""
-    if name in known:
-        return BackendUnavailableError(
-            f"the {kind} backend '{name}' is not built into this version",
-            f"use {known[0]}, which needs no weights and no account",
-        )
+def _no_backend(kind: str, name: str, known: tuple[str, ...]) -> ConfigError:
+    """Return the error for a backend that there is not."""
     return ConfigError(f"there is no {kind} backend '{name}'", f"known are {', '.join(known)}")

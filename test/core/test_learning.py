@@ -105,7 +105,7 @@ def test_a_skill_is_learned_and_says_how(lesson, tmp_path):
         TINY,
         progress=progress,
     )
-    skill = load_skill(folder, features=["local"])
+    skill = load_skill(folder)
     assert folder == tmp_path / "open_drawer"
     assert skill.task == "open the top drawer"
     assert np.array_equal(skill.mask, np.eye(6, 8, dtype=bool))
@@ -177,7 +177,7 @@ def test_demonstrations_that_cannot_teach_are_named_and_left_out(lesson, tmp_pat
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_or_two_demonstrations_are_a_skill(lesson, tmp_path, count):
     demos = lesson()[:count]
-    skill = load_skill(learn_from_demonstrations("s", "t", demos, tmp_path, TINY), ["local"])
+    skill = load_skill(learn_from_demonstrations("s", "t", demos, tmp_path, TINY))
     assert [s.name for s in skill.demonstrations] == [f"demo_{i}" for i in range(count)]
     assert skill.record["training"]["chosen"] in {"mean", "linear", "rigid"}
     unseen = make_examples(5, 1)[0]

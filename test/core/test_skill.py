@@ -58,7 +58,7 @@ def reseal(folder, old, new):
 
 
 def test_a_skill_comes_back_as_it_was_written(folder):
-    skill, again = make_skill(), load_skill(folder, features=["fpfh", "local"])
+    skill, again = make_skill(), load_skill(folder)
     assert (again.name, again.task, again.created) == (skill.name, skill.task, skill.created)
     assert again.perception == skill.perception
     assert again.record == skill.record
@@ -177,11 +177,6 @@ def test_yaml_that_would_run_code_is_refused(folder):
     reseal(folder, "task: open the top drawer", "task: !!python/object/apply:os.getcwd []")
     with pytest.raises(BundleError, match="not YAML"):
         load_skill(folder)
-
-
-def test_a_detector_with_other_features_is_refused(folder):
-    with pytest.raises(BundleError, match=r"\['fpfh', 'local'\], the detector has \['dino'\]"):
-        load_skill(folder, features=["dino"])
 
 
 def test_a_renamed_folder_is_refused(folder):

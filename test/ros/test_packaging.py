@@ -23,7 +23,6 @@ from kalm_ros.node_table import (
     NODES,
     SIMULATION,
     Condition,
-    entry_of,
     parameter_files,
     parameters_from_arguments,
     select_nodes,
@@ -167,18 +166,14 @@ def test_every_section_of_every_parameter_file_is_for_a_known_node() -> None:
         assert all(list(section) == ["ros__parameters"] for section in sections.values())
 
 
-def test_an_unknown_node_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="the nodes are: sim_node"):
-        entry_of("dreamer")
-
-
 def test_empty_arguments_set_nothing() -> None:
-    robot = entry_of("robot_node")
+    nodes = {entry.name: entry for entry in NODES}
+    robot = nodes["robot_node"]
     assert parameters_from_arguments(robot, {"robot_host": ""}) == {}
     assert parameters_from_arguments(robot, {"robot_host": "10.0.0.2"}) == {
         "robot.host": "10.0.0.2"
     }
-    assert parameters_from_arguments(entry_of("sim_node"), {"scene_seed": 0}) == {"seed": 0}
+    assert parameters_from_arguments(nodes["sim_node"], {"scene_seed": 0}) == {"seed": 0}
 
 
 # --- the launch file

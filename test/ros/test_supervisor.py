@@ -18,10 +18,11 @@ import pytest
 
 from kalm_ros import node_process, tether
 from kalm_ros.node_process import command_line
-from kalm_ros.node_table import Condition, NodeEntry, entry_of, select_nodes
+from kalm_ros.node_table import NODES, Condition, NodeEntry, select_nodes
 from kalm_ros.supervisor import GraphError, Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
+ENTRIES = {entry.name: entry for entry in NODES}
 
 READY = 'print("[INFO] [{name}]: ready", flush=True)'
 GOOD = f"import time\n{READY}\ntime.sleep(60)\n"
@@ -187,7 +188,7 @@ def test_parameters_for_a_node_that_is_not_started_are_refused(program: Program)
 
 def test_parameters_keep_their_types_on_the_command_line() -> None:
     values = {"a": 1, "b": 1.0, "c": True, "d": "1", "e": [1.0, 2.0], "f": Path("x y")}
-    command = command_line(entry_of("robot_node"), [Path("p.yaml")], values, "warn")
+    command = command_line(ENTRIES["robot_node"], [Path("p.yaml")], values, "warn")
     assert command[1:5] == ["-m", "kalm_ros.tether", "kalm_ros.robot_node", "--ros-args"]
     assert command[command.index("--params-file") + 1] == "p.yaml"
     given = [command[i + 1] for i, word in enumerate(command) if word == "-p"]
@@ -201,7 +202,7 @@ def test_a_real_node_starts_with_its_file_and_an_override_and_ends_by_itself(
     lines: list[str] = []
     overrides = {"recorder_node": {"folder": tmp_path, "silence": 2.5}}
     with Supervisor(
-        [entry_of("recorder_node")], overrides, use_sim=False, echo=lines.append
+        [ENTRIES["recorder_node"]], overrides, use_sim=False, echo=lines.append
     ) as graph:
         graph.wait_ready(60.0)
         process = graph.nodes["recorder_node"].process
@@ -215,7 +216,7 @@ def test_a_misspelt_parameter_stops_the_start_and_is_named() -> None:
     with (
         pytest.raises(GraphError, match=r"(?s)recorder_node ended with status 2.*foldr"),
         Supervisor(
-            [entry_of("recorder_node")],
+            [ENTRIES["recorder_node"]],
             {"recorder_node": {"foldr": "x"}},
             use_sim=False,
             echo=None,
