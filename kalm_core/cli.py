@@ -26,6 +26,7 @@ app = typer.Typer(
     name="kalm",
     cls=Commands,
     help="Learn robot skills from a few demonstrations, and use them.",
+    epilog=example_text("kalm demo"),
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -42,6 +43,7 @@ def options(
 
 keypoints_app = typer.Typer(
     help="Look at the keypoints of a skill, and drop or add some by hand.",
+    epilog=example_text("kalm keypoints show skills/open_top_drawer"),
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -81,16 +83,16 @@ _add(
 _add(
     "learn",
     learn.learn,
-    'kalm learn open_drawer demonstrations --task "open the top drawer"',
+    'kalm learn open_top_drawer demonstrations --task "open the top drawer"',
 )
-_add("detect", detect.detect, "kalm detect skills/open_drawer demonstrations/001")
+_add("detect", detect.detect, "kalm detect skills/open_top_drawer demonstrations/001")
 _add("skills", skills.skills, "kalm skills skills")
-_add("report", report.report, "kalm report skills/open_drawer --open")
-_add("show", keypoints.show, "kalm keypoints show skills/open_drawer", group=keypoints_app)
+_add("report", report.report, "kalm report skills/open_top_drawer --open")
+_add("show", keypoints.show, "kalm keypoints show skills/open_top_drawer", group=keypoints_app)
 _add(
     "edit",
     keypoints.edit,
-    "kalm keypoints edit skills/open_drawer --drop 3 --add 312,201",
+    "kalm keypoints edit skills/open_top_drawer --drop 3 --add 312,201",
     group=keypoints_app,
 )
 _add("doctor", doctor.doctor, "kalm doctor --json")

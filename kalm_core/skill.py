@@ -149,7 +149,7 @@ def check_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
         raise GoalError(
             f"{name!r} cannot be a skill's name",
-            "use 1 to 64 letters, digits, _ and -, for example open_drawer; no _ or - first",
+            "use 1 to 64 letters, digits, _ and -, for example open_top_drawer; no _ or - first",
         )
     return name
 

@@ -26,7 +26,11 @@ from kalm_core.learning import LearningSettings
 from kalm_core.progress import Progress
 
 RUN = CliRunner()
-COMMANDS = [command.name or "" for command in app.registered_commands]
+COMMANDS = [
+    "",
+    *(command.name or "" for command in app.registered_commands),
+    *("keypoints", "keypoints show", "keypoints edit"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself_with_an_example(command: str) -> None:
-    line = [sys.executable, "-m", "kalm_core.cli", command, "--help"]  # some hand over to ROS
-    result = subprocess.run(line, capture_output=True, check=False, text=True)
+    line = [sys.executable, "-m", "kalm_core.cli", *command.split(), "--help"]
+    result = subprocess.run(line, capture_output=True, check=False, text=True)  # may need ROS
     assert result.returncode == 0, result.stderr
     assert f"Usage: kalm {command}" in result.stdout
     assert f"Example:\n    kalm {command}" in result.stdout
