@@ -59,7 +59,8 @@ def draw(results: Mapping[str, Any], path: Path = PICTURE) -> Path:
     left.set(ylabel="success, mean over five tasks", title="at any time", ylim=(-0.02, 1.04))
     middle.set(title="at the end")
     left.legend(*right.get_legend_handles_labels(), fontsize="small", loc="center right")
-    counts = {name: rows[f"metaworld/{name}/mean"]["n"] for name in _HARDER}
+    shown = dict.fromkeys([*_HARDER, *_settings_by_count().values()])
+    counts = {name: rows[f"metaworld/{name}/mean"]["n"] for name in shown}
     most = counts["oracle"]
     fewer = ", ".join(f"{name} {n}" for name, n in counts.items() if n != most)
     title = f"Meta-World, {most} episodes per point" + f" ({fewer})" * bool(fewer)
@@ -70,13 +71,18 @@ def draw(results: Mapping[str, Any], path: Path = PICTURE) -> Path:
     return path
 
 
-def _draw_counts(ax: Axes, rows: Mapping[str, Any], ending: str) -> None:
-    """Draw success against the number of demonstrations, oracle keypoints."""
-    by_count = {
+def _settings_by_count() -> dict[int, str]:
+    """Return number of demonstrations -> name of the setting that differs in nothing else."""
+    return {
         setting.demonstrations: name
         for name, setting in SETTINGS.items()
         if setting == Setting(demonstrations=setting.demonstrations)
     }
+
+
+def _draw_counts(ax: Axes, rows: Mapping[str, Any], ending: str) -> None:
+    """Draw success against the number of demonstrations, oracle keypoints."""
+    by_count = _settings_by_count()
     counts = sorted(by_count)
     for color, policy in zip(_COLORS, _LABELS, strict=True):
         shown = [rows[_id(policy, by_count[count], ending)] for count in counts]
