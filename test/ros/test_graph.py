@@ -33,6 +33,7 @@ from kalm_core.learning import LearningSettings, learn_from_demonstrations
 from kalm_core.planning.robot_model import RobotModel, RobotModelSettings
 from kalm_core.policy.settings import PolicySettings
 from kalm_core.robot.joint_line import joint_line
+from kalm_core.skill import summarize_skill
 from kalm_core.trajectory import EndEffectorTrajectory, JointPath
 from kalm_interfaces.action import ExecuteSkill, ExecuteTrajectory, RecordDemonstration
 from kalm_interfaces.srv import ListSkills
@@ -322,7 +323,7 @@ def test_the_operators_commands_say_how_it_ended(world):
     code, text = said(kalm("do", SKILL, "--view-only"))
     assert code == 0 and "The arm was not moved" in text, text
     code, text = said(kalm("do", "close_it"))
-    assert code == 1 and text.startswith("no skill 'close_it' is in")
+    assert code == 1 and text.startswith("UNKNOWN_SKILL: no skill 'close_it' is in")
     assert said(kalm("hand", "0.05")) == (0, "The gripper is open by 50 mm.")
     code, text = said(kalm("hand", "0.05", "--force", "20"))
     assert code == 1 and "no width to reach" in text
@@ -331,6 +332,15 @@ def test_the_operators_commands_say_how_it_ended(world):
     assert code == 1 and "robot/stop" in text and "robot/recover" in text
     assert said(kalm("recover")) == (0, "The arm is ready.")
     assert said(kalm("hand", "0.08"))[0] == 0
+
+
+def test_another_scene_is_looked_at_from_where_the_skill_was_shown(world):
+    code, text = said(kalm("scene", "--seed", "2"))
+    assert (code, text) == (0, "Scene 2 of the task drawer is before the robot.")
+    code, text = said(kalm("look", SKILL))
+    assert code == 0 and "go to view" in text, text
+    view = summarize_skill(world.folder / "skills" / SKILL).view
+    assert np.abs(world.joints() - view).max() < 0.02
 
 
 def test_a_demonstration_is_recorded_until_enter(world):
