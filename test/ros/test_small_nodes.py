@@ -191,7 +191,8 @@ def test_a_plan_that_fails_leaves_nothing_of_the_last_one_on_display(graph):
 
     tried = SimpleQueue()
     goal = PlanMotion.Goal(
-        trajectories=[trajectory_to_ros(plan.motion.execution, 1)], keypoints=keypoints("open")
+        trajectories=[trajectory_to_ros(plan.motion.execution, 1)],
+        keypoints=keypoints("open", time.time_ns()),
     )
     client = graph.action_client(PlanMotion, "kalm/plan_motion")
     await_server(client)
