@@ -29,7 +29,7 @@ from kalm_sim.viewpoints import READY
 
 pytestmark = pytest.mark.graph
 
-PEAK = 0.5
+PEAK = 0.8
 """Speed of the fastest joint on every path here, at full speed [rad/s]."""
 SPEED = 0.6
 """The share of it that `robot_node` allows."""
