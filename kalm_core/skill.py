@@ -106,8 +106,8 @@ class SkillSummary:
         name, task, created: as those of the skill.
         demonstrations, keypoints: how many.
         problem: what is wrong with its folder; empty when the skill is sound.
-        view: (7,) joints [rad] from which its reference demonstration was seen; empty where nobody
-            kept them.
+        view: (7,) joints [rad] of the demonstrations' view that shows most of where the part stood;
+            empty where nobody kept them.
         holds: width of what the demonstrations held from beginning to end [m]; 0 is nothing.
     """
 

@@ -152,7 +152,7 @@ class SkillNode(Node):
     def _go_to_view(
         self, skill: SkillSummary, speed: float, phases: Phases, progress: Progress
     ) -> str:
-        """Bring the camera to where it saw the demonstration that the keypoints are from."""
+        """Bring the camera to the demonstrations' view that shows most of where the part stood."""
         if not skill.view:
             raise GoalError(
                 f"the skill {skill.name} was learned before views were kept with it",
@@ -163,7 +163,7 @@ class SkillNode(Node):
                 PlanView.Goal(joints=skill.view), progress, lambda f: say(f.progress, "")
             )
             self._moved(view.motion, speed, progress, say)
-        return "The camera is where it was when the reference demonstration began."
+        return "The camera is where it saw most of the places of the demonstrations."
 
     def _hold(self, skill: SkillSummary, phases: Phases, progress: Progress) -> None:
         """Close the hand on what the skill was shown with, and refuse to go on with an empty one.
