@@ -16,11 +16,9 @@ import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-from kalm_core.confidence import PRIOR, Calibration
 from kalm_core.errors import BundleError, GoalError, KalmError, UnknownSkillError
+from kalm_core.keypoint_storage import read_reference, write_reference
 from kalm_core.keypoints import ReferenceKeypoints
 from kalm_core.policy.base import Policy
 from kalm_core.policy.storage import read_policy, write_policy
@@ -213,7 +211,7 @@ def load_skill(folder: Path) -> Skill:
     if not folder.is_dir():
         raise _unknown(folder)
     document = _read_document(folder)
-    reference = _read_reference(folder / _KEYPOINTS)
+    reference = read_reference(folder / _KEYPOINTS, _RESTORE)
     policy = read_policy(folder / _POLICY, document.policy)
     if len(policy) != len(reference):
         raise BundleError(
@@ -288,7 +286,7 @@ def _write_files(skill: Skill, folder: Path, report: Report | None) -> None:
     iio.imwrite(folder / _IMAGE, skill.image)
     if skill.mask is not None:
         iio.imwrite(folder / _MASK, skill.mask.astype(np.uint8) * 255)
-    save_file(_reference_tensors(skill.reference), folder / _KEYPOINTS)
+    write_reference(skill.reference, folder / _KEYPOINTS)
     policy = write_policy(skill.policy, folder / _POLICY)
     document = _Document(
         schema_version=SCHEMA,
@@ -339,52 +337,6 @@ def _read_image(path: Path) -> NDArray[np.uint8]:
         return np.asarray(iio.imread(path), dtype=np.uint8)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} is not an image: {error}", _RESTORE) from error
-
-
-def _reference_tensors(reference: ReferenceKeypoints) -> dict[str, NDArray[Any]]:
-    tensors: dict[str, NDArray[Any]] = {
-        "positions": reference.positions,
-        "neighbor_positions": reference.neighbor_positions,
-        "consistency": reference.consistency,
-        "min_score": reference.min_score,
-        "calibration": np.append(reference.calibration.weights, reference.calibration.ceiling),
-    }
-    for kind in ("features", "neighbor_features"):
-        for name, values in getattr(reference, kind).items():
-            tensors[f"{kind}/{name}"] = values
-    return {name: np.ascontiguousarray(values) for name, values in tensors.items()}
-
-
-def _read_reference(path: Path) -> ReferenceKeypoints:
-    try:
-        tensors = load_file(path)
-        named: dict[str, dict[str, NDArray[Any]]] = {"features": {}, "neighbor_features": {}}
-        for key in [k for k in tensors if "/" in k]:
-            kind, _, name = key.partition("/")
-            named[kind][name] = tensors.pop(key)
-        return ReferenceKeypoints(
-            tensors["positions"],
-            named["features"],
-            named["neighbor_features"],
-            tensors["neighbor_positions"],
-            tensors["consistency"],
-            tensors["min_score"],
-            _read_calibration(tensors.get("calibration")),
-        )
-    except (SafetensorError, OSError, KeyError) as error:
-        raise BundleError(f"{path} does not hold keypoints: {error}", _RESTORE) from error
-
-
-def _read_calibration(values: NDArray[np.float64] | None) -> Calibration:
-    """Return the map from cues to confidence; skills of before it was kept have the default."""
-    if values is None:
-        return Calibration.default()
-    if values.shape != (len(PRIOR) + 1,) or not np.isfinite(values).all():
-        raise BundleError(
-            f"the calibration has shape {values.shape}, expected {len(PRIOR) + 1} finite numbers",
-            _RESTORE,
-        )
-    return Calibration(values[:-1], float(values[-1]))
 
 
 def _summary(folder: Path) -> SkillSummary:
