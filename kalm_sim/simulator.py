@@ -7,9 +7,10 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from franky_sim.mujoco_simulator import FrankaMujocoRobot, MujocoSimulator
+from franky_sim.mujoco_simulator import MujocoSimulator
 
 from kalm_core.se3 import Array
+from kalm_sim.arm_state import LeanRobot
 from kalm_sim.mjcf import add_scene, compile_model, compile_scene
 from kalm_sim.posed_scene import StateAddresses
 from kalm_sim.scene import SceneParameters
@@ -59,9 +60,9 @@ class SceneSimulator(MujocoSimulator):  # type: ignore[misc]
 
     def __init__(self, scene: SceneParameters, T_ee_cam: Array) -> None:
         super().__init__()
-        self.robot: FrankaMujocoRobot = self.add_robot(
-            initial_q=HOME, initial_hand_width=0.065, kp=STIFFNESS, kv=DAMPING
-        )
+        arm = {"initial_q": HOME, "initial_hand_width": 0.065, "kp": STIFFNESS, "kv": DAMPING}
+        self.add_robot(**arm)  # draws franky-sim's own arm into the scene, which stays
+        self.robot = self._robots[0] = LeanRobot(**arm)
         self.robot._kp_hand = np.full(2, FINGER_STIFFNESS)
         self.robot._kv_hand = np.full(2, 100.0)
         self.current = scene

@@ -1,0 +1,164 @@
+"""The simulated arm's state in every millisecond, with a part of franky-sim's work.
+
+franky-sim derives some forty quantities for each state by way of general bookkeeping, which costs
+more than the physics. While a client commands torques most of them follow from five: positions,
+velocities, torques, and how the last two change. What is sent is the same.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+from franky_sim.base_simulator import InnerRobotState
+from franky_sim.constants import FRANKA_TORQUE_LIMITS_HIGH, FRANKA_TORQUE_LIMITS_LOW
+from franky_sim.mujoco_simulator import FrankaMujocoRobot
+
+from kalm_core.se3 import Array
+
+STEP = 0.001  # of the physics [s]
+
+_TORQUES = (FRANKA_TORQUE_LIMITS_LOW, FRANKA_TORQUE_LIMITS_HIGH)
+
+_POSE, _JOINTS, _TWIST = 16, 7, 6
+_LAYOUT = (
+    *(("O_T_EE", _POSE), ("O_T_EE_d", _POSE), ("F_T_EE", _POSE), ("EE_T_K", _POSE)),
+    *(("F_T_NE", _POSE), ("NE_T_EE", _POSE), ("end_effector", 13), ("load", 13)),
+    *(("elbow", 2), ("elbow_d", 2), ("tau_J", _JOINTS), ("tau_J_d", _JOINTS)),
+    *(("dtau_J", _JOINTS), ("q", _JOINTS), ("q_d", _JOINTS), ("dq", _JOINTS)),
+    *(("dq_d", _JOINTS), ("ddq_d", _JOINTS), ("contacts", 26), ("tau_ext_hat_filtered", _JOINTS)),
+    *(("forces", 12), ("O_dP_EE_d", _TWIST), ("O_ddP_O", 3), ("elbow_c", 2), ("delbow_c", 2)),
+    *(("ddelbow_c", 2), ("O_T_EE_c", _POSE), ("O_dP_EE_c", _TWIST), ("O_ddP_EE_c", _TWIST)),
+)
+"""Numbers that libfranka's state begins with, in their order, as 32-bit floats."""
+
+_MODES, _ROBOT_MODE = -89, -5
+"""Where its bytes for the generator's and the controller's mode and for the robot's are."""
+
+
+def _places() -> dict[str, slice]:
+    places, start = {}, 0
+    for name, size in _LAYOUT:
+        places[name] = slice(start, start + size)
+        start += size
+    return places
+
+
+_AT = _places()
+
+
+class LeanState:
+    """One state as it is sent, good until the next step; has what franky-sim's server asks of it.
+
+    Args:
+        q: (7,) joint positions [rad].
+        O_T_EE: (16,) pose of the end effector in the base frame, column after column.
+        packed: the whole of it as it goes over the wire.
+    """
+
+    def __init__(self, q: Array, O_T_EE: Array, packed: bytearray) -> None:
+        self.q, self.q_d, self.O_T_EE, self._packed = q, q, O_T_EE, packed
+
+    def replace(self, *, robot_mode: Any, controller_mode: Any, motion_generator_mode: Any) -> Any:
+        """Write the modes into it."""
+        struct.pack_into(
+            "<BB", self._packed, len(self._packed) + _MODES, motion_generator_mode, controller_mode
+        )
+        self._packed[_ROBOT_MODE] = robot_mode
+        return self
+
+    def pack_state(self) -> bytes:
+        """Return what is sent."""
+        return bytes(self._packed)
+
+
+class LeanRobot(FrankaMujocoRobot):  # type: ignore[misc]
+    """franky-sim's arm, whose state costs less while a client commands torques.
+
+    In every other mode it is franky-sim's own.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._torques_commanded = False
+        self._packed: bytearray | None = None
+
+    def _attach_to_scene(self, model: Any, data: Any, prefix: str) -> None:
+        super()._attach_to_scene(model, data, prefix)
+        self._arm_at, self._arm_speed_at = np.array(self._qpos_addrs), np.array(self._dof_addrs)
+
+    def _get_state(self) -> InnerRobotState:
+        if self._data is None:
+            return super()._get_state()
+        return InnerRobotState(
+            tuple(self._data.qpos[self._arm_at].tolist()),
+            tuple(self._data.qvel[self._arm_speed_at].tolist()),
+            tuple(self._applied_torques.tolist()),
+        )
+
+    # -- who commands what -----------------------------------------------------------------------
+
+    def torque_control(self, torques: Any, has_new_command: bool = True) -> None:
+        """Apply a client's torques, (7,) [Nm], and those that hold the arm's weight."""
+        super().torque_control(torques, has_new_command)
+        self._torques_commanded, self._desired = True, torques
+
+    def _joint_position_control(self, target_q: Array) -> None:
+        super()._joint_position_control(target_q)
+        self._torques_commanded = False
+
+    def _joint_velocity_control(self, target_dq: Array) -> None:
+        super()._joint_velocity_control(target_dq)
+        self._torques_commanded = False
+
+    # -- the state -------------------------------------------------------------------------------
+
+    def _post_step(self) -> None:
+        if self._torques_commanded:
+            self._write_state()
+            return
+        self._packed = None
+        super()._post_step()
+
+    def _write_state(self) -> None:
+        """Derive the state while torques are commanded: what is desired is what is there."""
+        if self._packed is None:  # the first: what never changes is that of the last state
+            self._packed = bytearray(super().state.pack_state())
+            self._numbers = np.frombuffer(self._packed, "<f4", sum(n for _, n in _LAYOUT))
+        q, dq = self._data.qpos[self._arm_at], self._data.qvel[self._arm_speed_at]
+        tau, twist = self._applied_torques, self.d_kinematics(q, dq)
+        ddq = self._change("dq", dq)
+        self._change("q_d", q)  # for the mode that comes after this one
+        pose = self.kinematics(q).homogeneous.ravel(order="F")
+        elbow = (q[2], 1.0 if q[3] > 0.0 else -1.0)
+        self._put(pose, "O_T_EE", "O_T_EE_d", "O_T_EE_c")
+        self._put(q, "q", "q_d")
+        self._put(dq, "dq", "dq_d")
+        self._put(ddq, "ddq_d")
+        self._put(tau, "tau_J", "tau_ext_hat_filtered")
+        self._put(np.clip(self._desired, *_TORQUES), "tau_J_d")
+        self._put(self._change("tau_J", tau), "dtau_J")
+        self._put(twist, "O_dP_EE_d", "O_dP_EE_c")
+        self._put(self._change("O_dP_EE_d", twist), "O_ddP_EE_c")
+        self._put(elbow, "elbow", "elbow_d", "elbow_c")
+        # franky-sim sends accelerations and velocities of the elbow in this order
+        self._put((ddq[2], 0.0), "delbow_c")
+        self._put((dq[2], 0.0), "ddelbow_c")
+        self._state = LeanState(q, pose, self._packed)
+        # private there, as nobody but it is meant to make a step
+        self._BaseRobot__prev_t, self._BaseRobot__t = self._BaseRobot__t, self._BaseRobot__t + STEP
+
+    def _change(self, name: str, value: Array) -> Array:
+        """Tell franky-sim's own filter a value; returns how fast it changes [1/s]."""
+        filter_ = self._tracked_state_components[name].observers["fd"]
+        return np.asarray(filter_.update(self._BaseRobot__t, value))
+
+    def _put(self, value: Any, *names: str) -> None:
+        for name in names:
+            self._numbers[_AT[name]] = value
+
+    @property
+    def state(self) -> Any:
+        """What the arm tells of itself after the last step."""
+        return super().state if self._packed is None else self._state
