@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
+from scipy.linalg.lapack import dposv
 
 from kalm_core import fr3_limits
 from kalm_core.errors import BackendUnavailableError, ConfigError, GoalError
@@ -17,6 +19,9 @@ from kalm_core.se3 import Array
 from kalm_core.settings import Settings
 
 BASE_FRAME = "fr3_link0"
+
+_ONE = np.eye(6)
+_PATIENCE = 15  # steps of inverse kinematics that may pass without coming a hundredth nearer
 
 
 class RobotModelSettings(Settings):
@@ -185,22 +190,26 @@ class RobotModel:
         q = np.clip(q, self._low, self._high)
         middle, reach = (self._low + self._high) / 2, (self._high - self._low) / 2
         position, rotation = np.inf, np.inf
+        before: list[float] = []
         for iteration in range(s.iterations + 1):
             pin.computeJointJacobians(self._model, self._data, q)
             pin.updateFramePlacement(self._model, self._data, self._tool)
-            error = self._data.oMf[self._tool].actInv(target)
-            twist = pin.log6(error).vector
-            position, rotation = float(np.linalg.norm(twist[:3])), float(np.linalg.norm(twist[3:]))
+            twist = pin.log6(self._data.oMf[self._tool].actInv(target)).vector
+            position, rotation = math.hypot(*twist[:3]), math.hypot(*twist[3:])
             if self._reached(position, rotation) or iteration == s.iterations:
                 break
+            before.append(position + 0.2 * rotation)
+            if len(before) > _PATIENCE and min(before) > 0.99 * min(before[:-_PATIENCE]):
+                break  # against a joint limit or beyond the arm's reach
             jacobian = pin.getFrameJacobian(self._model, self._data, self._tool, pin.LOCAL)
             # small damping near the goal keeps convergence quadratic
-            damping = s.damping**2 * min(1.0, (position + 0.2 * rotation) / 0.1) + 1e-8
-            square = jacobian @ jacobian.T + damping * np.eye(6)
-            centering = 0.05 * (middle - q) * np.abs((q - middle) / reach) ** 2
-            step = centering + jacobian.T @ np.linalg.solve(square, twist - jacobian @ centering)
+            damping = s.damping**2 * min(1.0, before[-1] / 0.1) + 1e-8
+            square = jacobian @ jacobian.T + damping * _ONE
+            centering = 0.05 * (middle - q) * ((q - middle) / reach) ** 2
+            _, way, _ = dposv(square, twist - jacobian @ centering)
+            step = centering + jacobian.T @ way
             step *= min(1.0, 0.4 / max(float(np.abs(step).max()), 1e-9))
-            q = np.clip(q + step, self._low, self._high)
+            q = np.minimum(np.maximum(q + step, self._low), self._high)
         return q, position, rotation
 
     def _reached(self, position: float, rotation: float) -> bool:
