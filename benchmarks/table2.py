@@ -39,7 +39,7 @@ from kalm_ros.private_graph import take_free_domain
 from kalm_sim.scene import draw_scene
 from kalm_sim.tasks.registry import TASKS, task_named
 
-SKILLS = 3
+SKILLS = 10
 """Skills that a row with a VLM learns: one alone would be right or wrong altogether."""
 
 LOW = 15.0
