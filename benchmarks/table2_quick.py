@@ -7,10 +7,11 @@ between the nodes.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.table2_episode import OUTSIDE, REPEATS, Episode
@@ -32,6 +33,8 @@ from kalm_sim.tasks.registry import TASKS
 from kalm_sim.true_keypoints import true_keypoints
 from kalm_sim.true_masks import part_distance
 from kalm_sim.viewpoints import READY
+
+Render = Callable[[], NDArray[np.uint8]]
 
 
 class QuickRunner:
@@ -89,11 +92,11 @@ class QuickRunner:
 
     def _attempt(
         self, scene: SceneParameters, learned: Learned, find: Find, search: bool
-    ) -> tuple[Attempt, Sequence[np.ndarray]]:
+    ) -> tuple[Attempt, Sequence[Render]]:
         frame = self._runner.begin(scene, _view_chance(scene))
-        before = self._runner.outside_image()
+        before = self._runner.outside_later()
         attempt = self._runner.attempt(learned.skill.policy, find, frame, scene.seed, search)
-        return attempt, (before, self._runner.outside_image())
+        return attempt, (before, self._runner.outside_later())
 
 
 def first_elevation(scene: SceneParameters) -> float:
@@ -139,9 +142,9 @@ def _off(found: DetectedKeypoints | None, learned: Learned, scene: SceneParamete
     return round(float(min(np.median(apart), np.median(away))), 4)
 
 
-def _draw(attempt: Attempt, seen: Sequence[np.ndarray], caption: str, path: Path) -> None:
+def _draw(attempt: Attempt, seen: Sequence[Render], caption: str, path: Path) -> None:
     """Write what the camera saw with the keypoints, and the table before and after."""
-    pictures = list(seen)
+    pictures = [render() for render in seen]
     if attempt.frame is not None:
         picture = attempt.frame.color
         if attempt.keypoints is not None:

@@ -11,15 +11,20 @@ import struct
 from typing import Any
 
 import numpy as np
+import pinocchio as pin
 from franky_sim.base_simulator import InnerRobotState
-from franky_sim.constants import FRANKA_TORQUE_LIMITS_HIGH, FRANKA_TORQUE_LIMITS_LOW
+from franky_sim.constants import (
+    FRANKA_HAND_FORCE_LIMIT,
+    FRANKA_TORQUE_LIMITS_HIGH,
+    FRANKA_TORQUE_LIMITS_LOW,
+)
 from franky_sim.mujoco_simulator import FrankaMujocoRobot
 
 from kalm_core.se3 import Array
 
 STEP = 0.001  # of the physics [s]
 
-_TORQUES = (FRANKA_TORQUE_LIMITS_LOW, FRANKA_TORQUE_LIMITS_HIGH)
+_LOWEST, _HIGHEST = np.array(FRANKA_TORQUE_LIMITS_LOW), np.array(FRANKA_TORQUE_LIMITS_HIGH)
 
 _POSE, _JOINTS, _TWIST = 16, 7, 6
 _LAYOUT = (
@@ -87,6 +92,8 @@ class LeanRobot(FrankaMujocoRobot):  # type: ignore[misc]
     def _attach_to_scene(self, model: Any, data: Any, prefix: str) -> None:
         super()._attach_to_scene(model, data, prefix)
         self._arm_at, self._arm_speed_at = np.array(self._qpos_addrs), np.array(self._dof_addrs)
+        self._fingers_at = np.array(self._finger_qpos_addrs)
+        self._finger_speed_at = np.array(self._finger_dof_addrs)
 
     def _get_state(self) -> InnerRobotState:
         if self._data is None:
@@ -101,8 +108,16 @@ class LeanRobot(FrankaMujocoRobot):  # type: ignore[misc]
 
     def torque_control(self, torques: Any, has_new_command: bool = True) -> None:
         """Apply a client's torques, (7,) [Nm], and those that hold the arm's weight."""
-        super().torque_control(torques, has_new_command)
-        self._torques_commanded, self._desired = True, torques
+        self._desired = np.minimum(np.maximum(torques, _LOWEST), _HIGHEST)
+        self._tracked_state_components["tau_J_d"].set(self._BaseRobot__t, self._desired)
+        q = self._data.qpos[self._arm_at]
+        weight = pin.computeGeneralizedGravity(self._BaseRobot__model, self._BaseRobot__data, q)
+        self._torque_control(self._desired + weight)
+        self._torques_commanded = True
+
+    def _torque_control(self, torques: Array) -> None:
+        self._applied_torques = np.minimum(np.maximum(torques, _LOWEST), _HIGHEST)
+        self._data.qfrc_applied[self._arm_speed_at] = self._applied_torques
 
     def _joint_position_control(self, target_q: Array) -> None:
         super()._joint_position_control(target_q)
@@ -111,6 +126,17 @@ class LeanRobot(FrankaMujocoRobot):  # type: ignore[misc]
     def _joint_velocity_control(self, target_dq: Array) -> None:
         super()._joint_velocity_control(target_dq)
         self._torques_commanded = False
+
+    def _pre_step(self) -> None:
+        """Drive the fingers towards their goal, no faster and no harder than told."""
+        if self._data is None:
+            return
+        q, dq = self._data.qpos[self._fingers_at], self._data.qvel[self._finger_speed_at]
+        force = self._kp_hand * (self._hand_goal_width / 2 - q) - self._kv_hand * dq
+        too_fast = (np.abs(dq) > self._hand_goal_velocity) & (dq * force > 0.0)
+        force = np.where(too_fast, -self._kv_hand * dq, force)
+        most = min(FRANKA_HAND_FORCE_LIMIT, self._hand_goal_force)
+        self._data.qfrc_applied[self._finger_speed_at] = np.minimum(np.maximum(force, -most), most)
 
     # -- the state -------------------------------------------------------------------------------
 
@@ -137,7 +163,7 @@ class LeanRobot(FrankaMujocoRobot):  # type: ignore[misc]
         self._put(dq, "dq", "dq_d")
         self._put(ddq, "ddq_d")
         self._put(tau, "tau_J", "tau_ext_hat_filtered")
-        self._put(np.clip(self._desired, *_TORQUES), "tau_J_d")
+        self._put(self._desired, "tau_J_d")
         self._put(self._change("tau_J", tau), "dtau_J")
         self._put(twist, "O_dP_EE_d", "O_dP_EE_c")
         self._put(self._change("O_dP_EE_d", twist), "O_ddP_EE_c")

@@ -203,9 +203,9 @@ class EpisodeRunner:
             outcome, message = error.outcome, str(error)
         return Attempt(outcome, message, self.truth, frame, keypoints, looks)
 
-    def outside_image(self) -> NDArray[np.uint8]:
-        """Return the (480, 640, 3) RGB image of the camera that looks on."""
-        return self._laboratory.outside_image()
+    def outside_later(self) -> Callable[[], NDArray[np.uint8]]:
+        """Return what renders the table as it is now, (480, 640, 3) RGB, when it is called."""
+        return self._laboratory.outside_later()
 
     def _plan(
         self, policy: Policy, keypoints: DetectedKeypoints, frame: RgbdFrame, seed: int

@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
@@ -29,8 +30,8 @@ from kalm_core.se3 import Array
 from kalm_sim.depth_noise import DepthNoiseSettings
 from kalm_sim.lockstep import StateSender, take_command
 from kalm_sim.mjcf import TWIN
+from kalm_sim.painter import Instant, Painter
 from kalm_sim.posed_scene import robot_contacts
-from kalm_sim.rendering import SceneCamera
 from kalm_sim.scene import SceneParameters, SceneTruth, draw_scene, scene_truth
 from kalm_sim.simulator import ArmPosture, SceneSimulator
 from kalm_sim.tasks.registry import TASKS
@@ -92,14 +93,11 @@ class Laboratory:
         self._realtime = realtime
         self._idle_tick = TICK
         self._sender = StateSender()
-        self._noise = noise
-        self._rng = np.random.default_rng(seed)
         self._questions: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._failure: BaseException | None = None
         self._running = False
         self._physics = threading.Thread(target=self._run, name="kalm_sim physics", daemon=True)
-        self._painter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kalm_sim painter")
-        self._camera: tuple[Any, SceneCamera, Any] | None = None
+        self._painter = Painter(noise, seed)
         self._reset_lock = threading.Lock()
 
     # -- life ------------------------------------------------------------------------------------
@@ -120,7 +118,7 @@ class Laboratory:
                 "stop the other simulator or choose another loopback address",
             ) from error
         # now, because nothing else in this process runs while the graphics come up
-        self._painter.submit(self._turn_camera, self._simulator.model).result()
+        self._painter.start(self._simulator.model)
         self._running = True
         self._physics.start()
 
@@ -130,8 +128,7 @@ class Laboratory:
         if self._physics.is_alive():
             self._physics.join()
         self._server.cleanup()
-        self._painter.submit(self._close_camera).result()
-        self._painter.shutdown()
+        self._painter.close()
         if self._simulator.is_initialized and not self._simulator.is_cleaned_up:
             self._simulator.cleanup()
 
@@ -346,47 +343,24 @@ class Laboratory:
         Raises:
             RobotError: the simulation has stopped.
         """
-        return self._painter.submit(self._capture).result()
+        frame, instant = self._painter.wrist(self._instant)
+        joints = np.array(instant.positions[self._simulator.addresses.arm])
+        return Capture(frame, instant.robot_time, joints)
 
     def outside_image(self) -> NDArray[np.uint8]:
         """Return the (480, 640, 3) RGB image of the camera that looks on."""
-        return self._painter.submit(self._outside).result()
+        return self.outside_later()()
 
-    def _capture(self) -> Capture:
-        camera, data, stamp = self._snapshot()
-        frame = camera.wrist_frame(data, stamp, self._rng)
-        joints = np.array(data.qpos[self._simulator.addresses.arm])
-        return Capture(frame, float(data.time), joints)
+    def outside_later(self) -> Callable[[], NDArray[np.uint8]]:
+        """Return what renders this instant's `outside_image` when it is called.
 
-    def _outside(self) -> NDArray[np.uint8]:
-        camera, data, _ = self._snapshot()
-        return camera.outside_image(data)
+        A picture takes a third of a second, and most that tell why something failed are not wanted.
+        """
+        return partial(self._painter.outside, self._instant())
 
-    def _snapshot(self) -> tuple[SceneCamera, Any, int]:
-        """Copy this instant's state; returns a camera for its model, the copy and the stamp."""
-
-        def copy() -> tuple[Any, Any, float, int]:
+    def _instant(self) -> Instant:
+        def copy() -> Instant:
             now = self._simulator.data
-            return self._simulator.model, now.qpos.copy(), now.time, time.time_ns()
+            return Instant(self._simulator.model, now.qpos.copy(), float(now.time), time.time_ns())
 
-        model, positions, robot_time, stamp = self._between_steps(copy)
-        camera, data = self._turn_camera(model)
-        data.qpos[:], data.time = positions, robot_time
-        mujoco.mj_kinematics(model, data)
-        mujoco.mj_camlight(model, data)
-        return camera, data, stamp
-
-    def _turn_camera(self, model: Any) -> tuple[SceneCamera, Any]:
-        """Return a camera for a model and data to hold what it shall see."""
-        if self._camera is None:
-            self._camera = (model, SceneCamera(model, self._noise), mujoco.MjData(model))
-        elif self._camera[0] is not model:
-            camera = self._camera[1]
-            camera.show(model)
-            self._camera = (model, camera, mujoco.MjData(model))
-        return self._camera[1:]
-
-    def _close_camera(self) -> None:
-        if self._camera is not None:
-            self._camera[1].close()
-            self._camera = None
+        return self._between_steps(copy)

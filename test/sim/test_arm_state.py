@@ -15,6 +15,7 @@ from kalm_sim.scene import draw_scene
 from kalm_sim.simulator import DAMPING, HOME, STIFFNESS, SceneSimulator
 
 ARM = {"initial_q": HOME, "initial_hand_width": 0.065, "kp": STIFFNESS, "kv": DAMPING}
+HAND = [(0.01, 0.05, 30.0), (0.08, 0.1, 60.0)]
 MODES = {
     "robot_mode": RobotMode.kMove,
     "controller_mode": StateControllerMode.kExternalController,
@@ -51,6 +52,8 @@ def test_what_is_sent_is_what_franky_sim_would_send_to_the_bit(rests: int) -> No
     for tick in range(rests + 300):
         for simulator in (ours, theirs):
             robot = simulator.robot
+            if tick % 100 == 50:
+                robot.set_hand_goal(*HAND[tick // 100 % 2])
             if tick < rests or tick > rests + 200:
                 robot.joint_position_control(HOME)
             else:
