@@ -114,10 +114,7 @@ class Journal:
         """
         needed = max(1, min(MIN_DEMONSTRATIONS, remaining + len(self.left_out)))
         if remaining < needed:
-            reasons = "; ".join(
-                why if why.startswith(f"{name} ") else f"{name}: {why}"
-                for name, why in self.left_out.items()
-            )
+            reasons = _reasons(self.left_out)
             raise DemonstrationError(
                 f"{remaining} demonstrations can teach, expected {needed} or more"
                 + (f" ({reasons})" if reasons else ""),
@@ -127,6 +124,18 @@ class Journal:
             if name not in self._told:
                 _log.warning("%s is left out: %s", name, why)
                 self._told.add(name)
+
+
+def _reasons(left_out: dict[str, str]) -> str:
+    """Tell why demonstrations are left out, and once what to do about those of a kind."""
+    kinds: dict[str, list[str]] = {}
+    for name, why in left_out.items():
+        problem, _, remedy = why.partition(". ")
+        told = problem if problem.startswith(f"{name} ") else f"{name}: {problem}"
+        kinds.setdefault(remedy, []).append(told)
+    return "; ".join(
+        "; ".join(told) + (f" - {remedy}" if remedy else "") for remedy, told in kinds.items()
+    )
 
 
 def learn_skill(  # noqa: PLR0917 - in the order in which they are used

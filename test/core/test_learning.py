@@ -14,7 +14,7 @@ from kalm_core.demonstration import Demonstration
 from kalm_core.distillation import Attempt, DistillationSettings
 from kalm_core.errors import BackendUnavailableError, CancelledError, DemonstrationError, GoalError
 from kalm_core.keypoints import DetectedKeypoints, ReferenceKeypoints
-from kalm_core.learning import LearningSettings, learn_from_demonstrations, learn_skill
+from kalm_core.learning import Journal, LearningSettings, learn_from_demonstrations, learn_skill
 from kalm_core.learning_record import learned_sentence
 from kalm_core.policy.evaluation import trajectory_errors
 from kalm_core.policy.settings import NetworkSettings, PolicySettings
@@ -205,6 +205,18 @@ def test_fewer_than_three_of_many_are_an_error_that_names_all(lesson, tmp_path, 
         learn_from_demonstrations("s", "t", demos, tmp_path, TINY)
     assert list(tmp_path.iterdir()) == []
     assert "is left out" not in caplog.text  # the error has told it
+
+
+def test_what_to_do_about_reasons_of_a_kind_is_told_once():
+    journal = Journal()
+    for i in range(10):
+        journal.leave_out(f"{i:02d}", f"{i:02d}: the hand stays {i} cm off. Check the camera.")
+    journal.leave_out("10", "10 has no depth")
+    with pytest.raises(DemonstrationError) as told:
+        journal.require(0)
+    assert str(told.value).count("Check the camera") == 1
+    assert all(f"{i:02d}: the hand stays {i} cm off" in str(told.value) for i in range(10))
+    assert "10 has no depth" in str(told.value)
 
 
 @pytest.mark.parametrize("stage", ["propose", "verify", "train", "write"])
