@@ -15,7 +15,7 @@ from kalm_core.bags import read_demonstration
 from kalm_core.correspondence_settings import CorrespondenceSettings
 from kalm_core.demonstration import Demonstration
 from kalm_core.distillation_settings import DistillationSettings
-from kalm_core.errors import RobotError
+from kalm_core.errors import DemonstrationError, DistillationError, RobotError
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.learning import LearningSettings, learn_skill
 from kalm_core.progress import Progress
@@ -141,23 +141,28 @@ class Lesson:
             number: which of its skills: the seed of the VLM's chance.
 
         Raises:
-            DistillationError: no keypoints stood the test; the same call fails again at once.
+            DistillationError: it cannot be learned; that is kept too, the same call fails at once.
         """
         root, bags = self.skills(method, number), self.bags()[: method.demonstrations]
         if not self.is_learned(method, number):
+            refused = root / "refused.txt"
+            if refused.exists():
+                raise DistillationError(refused.read_text())
             with self._vlm(method, bags, number) as url, console.status(f"learning {root}"):
-                learn_skill(
-                    self.task.skill,
-                    self.task.sentence,
-                    bags,
-                    root,
-                    method.settings(url),
-                    progress=Progress(),
-                )
+                try:
+                    self._learn(method, bags, root, url)
+                except (DistillationError, DemonstrationError) as error:
+                    root.mkdir(parents=True, exist_ok=True)
+                    refused.write_text(str(error))
+                    raise DistillationError(error.problem, error.remedy) from error
         skill = load_skill(root / self.task.skill)
         name = str(skill.record["reference_demonstration"])
         scene = self._scene(name)
         return Learned(skill, scene, self._on_part(root, skill, scene, bags[0].parent / name))
+
+    def _learn(self, method: Method, bags: list[Path], root: Path, url: str) -> None:
+        task, settings = self.task, method.settings(url)
+        learn_skill(task.skill, task.sentence, bags, root, settings, progress=Progress())
 
     def _scene(self, bag: str) -> SceneParameters:
         return draw_scene(int(bag), task=self.task.name, instances="train")
