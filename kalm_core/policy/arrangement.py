@@ -61,6 +61,8 @@ class Arrangement:
         for _ in range(5):
             frames, weights = fit(shape, points)
             local = _to_local(frames, points)
+            # a keypoint that the first scene lacks comes in with the first round that places others
+            weights = np.where(np.isfinite(points[..., 0]) & np.isnan(shape[:, 0]), 1.0, weights)
             seen = weights.sum(axis=0)
             total = np.nansum(weights[..., None] * local, axis=0)
             mean = total / np.where(seen > 0, seen, np.nan)[:, None]

@@ -32,8 +32,10 @@ def training_loss(
         generator: the only source of randomness.
     """
     schedule = DDPMScheduler(settings.train_steps, beta_schedule=_SCHEDULE, clip_sample=False)
-    noise = torch.randn(clean.shape, generator=generator)
+    # drawn on the CPU, whose generator gives the same on every machine
+    noise = torch.randn(clean.shape, generator=generator).to(clean.device)
     level = torch.randint(settings.train_steps, (len(clean),), generator=generator)
+    level = level.to(clean.device)
     noisy = schedule.add_noise(clean, noise, level)
     return torch.nn.functional.mse_loss(network(noisy, level, keypoints), clean)
 
@@ -52,9 +54,9 @@ def denoise(
     )
     schedule.set_timesteps(min(settings.sample_steps, settings.train_steps))
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn((len(keypoints), POSES, CHANNELS), generator=generator)
+    x = torch.randn((len(keypoints), POSES, CHANNELS), generator=generator).to(keypoints.device)
     network.eval()
     for level in schedule.timesteps:
-        clean = network(x, level.repeat(len(x)), keypoints)
+        clean = network(x, level.repeat(len(x)).to(x.device), keypoints)
         x = schedule.step(clean, level, x, eta=0.0).prev_sample
     return x

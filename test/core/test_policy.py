@@ -14,7 +14,8 @@ from kalm_core.policy.alignment import AlignedDemonstrations
 from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.augmentation import disturb
 from kalm_core.policy.condition import condition, deviations
-from kalm_core.policy.encoding import decode, encode
+from kalm_core.policy.diffusion import denoise, training_loss
+from kalm_core.policy.encoding import CHANNELS, decode, encode
 from kalm_core.policy.evaluation import median_errors, trajectory_errors
 from kalm_core.policy.network import TrajectoryUNet
 from kalm_core.policy.normalization import Normalizer
@@ -271,6 +272,13 @@ def test_a_keypoint_that_no_demonstration_shows_does_no_harm():
     assert np.isfinite(sample.T_base_ee).all()
 
 
+def test_keypoints_that_each_lack_in_another_demonstration_are_all_known():
+    examples = make_examples(0, 10, noise=0.0)
+    full = Arrangement.from_demonstrations([e.keypoints for e in examples])
+    part = [replace(e.keypoints, found=np.arange(8) != i % 8) for i, e in enumerate(examples)]
+    assert np.allclose(Arrangement.from_demonstrations(part).shape, full.shape, atol=0.003)
+
+
 def test_missing_keypoints_are_told_as_where_they_usually_are():
     examples = make_examples(0, 4)
     arrangement = Arrangement.from_demonstrations([e.keypoints for e in examples])
@@ -322,6 +330,14 @@ def test_a_lone_gripper_command_follows_its_neighbours():
     assert np.array_equal(
         decode(rows, np.eye(4), e.trajectory.stamps).gripper, e.trajectory.gripper
     )
+
+
+def test_noise_is_drawn_for_wherever_the_network_is():
+    network = TrajectoryUNet(8, TINY.network).to("meta")  # as on a GPU: what is elsewhere fails
+    clean = torch.zeros((4, POSES, CHANNELS), device="meta")
+    told = torch.zeros((4, 32), device="meta")
+    assert training_loss(network, clean, told, TINY.diffusion, torch.Generator()).is_meta
+    assert denoise(network, told, TINY.diffusion, seed=0).shape == clean.shape
 
 
 @pytest.mark.parametrize("channels", [(8,), (8, 16), (8, 16, 24)])
