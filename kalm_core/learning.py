@@ -68,6 +68,7 @@ class Goal:
     root: Path
     overwrite: bool
     training_folder: Path | None = None
+    hand_eye: HandEyeSettings | None = None
 
     def __post_init__(self) -> None:
         check_free(self.root / check_name(self.name), self.overwrite)
@@ -181,10 +182,11 @@ def learn_skill(  # noqa: PLR0917 - in the order in which they are used
         BundleError: the disk refused.
         CancelledError: the caller asked to stop; nothing is left behind.
     """
-    goal = Goal(name, task, Path(skills_root), overwrite, training_folder)
+    hand_eye = hand_eye or HandEyeSettings()
+    goal = Goal(name, task, Path(skills_root), overwrite, training_folder, hand_eye)
     journal = Journal()
     progress = journal.follow(progress or Progress())
-    demonstrations = read_all(bags, hand_eye or HandEyeSettings(), journal, progress)
+    demonstrations = read_all(bags, hand_eye, journal, progress)
     return _learn(goal, demonstrations, settings or LearningSettings(), journal, progress)
 
 
@@ -232,7 +234,8 @@ def read_all(
     for i, bag in enumerate(bags):
         progress.step("read", i / len(bags), f"reading {Path(bag).name}")
         try:
-            read = read_demonstration(Path(bag), hand_eye.T_ee_cam)
+            # absolute: the skill's record says where it is, whoever reads that from elsewhere
+            read = read_demonstration(Path(bag).absolute(), hand_eye.T_ee_cam)
         except DemonstrationError as error:
             journal.leave_out(demonstration_name(Path(bag)), str(error))
             continue
@@ -356,6 +359,7 @@ def teach(  # noqa: PLR0917 - in the order in which they are used
             "holds": round(held_width([d for d in demonstrations if d.name in taught]), 4),
             "demonstrations": record_demonstrations(demonstrations, lesson.detected),
             **notes,
+            "hand_eye": goal.hand_eye.model_dump(mode="json") if goal.hand_eye else None,
             "seconds": {stage: round(value, 2) for stage, value in journal.seconds.items()},
             "left_out": dict(journal.left_out),
             "seed": settings.seed,

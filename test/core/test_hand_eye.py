@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
-from kalm_core.errors import ConfigError
-from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.errors import CalibrationError, ConfigError
+from kalm_core.hand_eye import HandEyeSettings, demand_learned_for_a_camera
 from kalm_core.planning.robot_body import CameraBodySettings
 from kalm_core.settings import parse_settings
 
@@ -35,3 +37,19 @@ def test_a_camera_with_a_side_of_nothing_does_not_vanish_from_the_collision_mode
     with pytest.raises(ConfigError, match="every side has to be above 0"):
         parse_settings(CameraBodySettings, {"size": size}, "planning")
     assert parse_settings(CameraBodySettings, {"size": [0.0] * 3}, "planning").size == (0, 0, 0)
+
+
+def test_a_skill_of_the_simulators_mount_is_none_of_a_calibrated_arm(caplog):
+    default = HandEyeSettings()
+    mine = HandEyeSettings(translation=(0.07, 0.0, -0.03))
+    near = HandEyeSettings(translation=(0.07, 0.0, -0.028))
+    learned = default.model_dump(mode="json")
+    demand_learned_for_a_camera(None, mine, "old")  # of before the record had it
+    demand_learned_for_a_camera(learned, default, "open")
+    demand_learned_for_a_camera(near.model_dump(mode="json"), mine, "open")
+    with pytest.raises(CalibrationError, match=r"3.0 cm.*--config"):
+        demand_learned_for_a_camera(learned, mine, "open")
+    assert not caplog.records
+    with caplog.at_level(logging.WARNING):  # the camera may have been moved
+        demand_learned_for_a_camera(mine.model_dump(mode="json"), default, "open")
+    assert "moved since" in caplog.text
