@@ -94,3 +94,13 @@ class CorrespondenceSettings(Settings):
     verify: bool = Field(
         True, description="False takes every best match as it is (for the ablation)"
     )
+
+    def with_program_of(self, own: CorrespondenceSettings) -> CorrespondenceSettings:
+        """Return these settings with the learned upsampler of others.
+
+        It is a program: which one runs is for the machine to say, not for a skill that was copied.
+        """
+        chosen = {"upsampler_weights": own.features.dino.upsampler_weights}
+        dino = self.features.dino.model_copy(update=chosen)
+        features = self.features.model_copy(update={"dino": dino})
+        return self.model_copy(update={"features": features})

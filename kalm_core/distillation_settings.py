@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kalm_core.correspondence import CorrespondenceSettings
 from kalm_core.proposal.geometric import GeometricSettings
@@ -85,6 +85,14 @@ class DistillationSettings(Settings):
     verify: bool = Field(True, description="False accepts every candidate (for the ablation)")
     seed: int = Field(0, ge=0, description="of the neighbours that are sampled around keypoints")
 
+    @model_validator(mode="after")
+    def _candidates_suffice(self) -> DistillationSettings:
+        if self.keypoints > self.candidates:
+            raise ValueError(
+                f"keypoints is {self.keypoints}, expected at most candidates, {self.candidates}"
+            )
+        return self
+
     @property
     def detection(self) -> CorrespondenceSettings:
         """Settings of φ for this distillation and, later, at run time."""
@@ -93,7 +101,9 @@ class DistillationSettings(Settings):
         return self.correspondence.model_copy(update={"verify": False})
 
 
-def detection_as_learned(perception: dict[str, Any], skill: str) -> CorrespondenceSettings:
+def detection_as_learned(
+    perception: dict[str, Any], skill: str, own: CorrespondenceSettings | None = None
+) -> CorrespondenceSettings:
     """Return the settings of φ that belong to a skill's keypoints.
 
     What else distilled them is not looked at: it may be of another version of the suite.
@@ -101,10 +111,12 @@ def detection_as_learned(perception: dict[str, Any], skill: str) -> Corresponden
     Args:
         perception: the skill's.
         skill: its name, for the error text.
+        own: those of this machine, which name the programs that may run; None names none.
 
     Raises:
         ConfigError: they are none that this version knows.
     """
     mine = ("correspondence", "verify")
     told = {name: value for name, value in perception.items() if name in mine}
-    return parse_settings(DistillationSettings, told, f"skill {skill}").detection
+    learned = parse_settings(DistillationSettings, told, f"skill {skill}").detection
+    return learned.with_program_of(own or CorrespondenceSettings())

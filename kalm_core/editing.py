@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kalm_core.bags import demonstration_name
 from kalm_core.correspondence import KeypointDetector
+from kalm_core.correspondence_settings import CorrespondenceSettings
 from kalm_core.demonstration import Demonstration
 from kalm_core.distillation import DistillationSettings
 from kalm_core.errors import BundleError, GoalError
@@ -169,6 +170,8 @@ def edit_skill(
     bags: Sequence[Path] = (),
     hand_eye: HandEyeSettings | None = None,
     progress: Progress | None = None,
+    *,
+    own: CorrespondenceSettings | None = None,
 ) -> tuple[Path, tuple[Addition, ...]]:
     """Change the keypoints of a skill, train it again and put it in its former place.
 
@@ -176,8 +179,10 @@ def edit_skill(
         folder: of the skill.
         edit: what shall change; the skill's record tells of it.
         bags: the demonstrations, where they are no longer where the skill was learned from.
-        hand_eye: where the camera sits; None takes the default.
+        hand_eye: where the camera sat, for a skill whose record does not say it; None takes the
+            default.
         progress: stages "read", "verify", "train" and "write".
+        own: settings of this machine, which name the programs that may run; None names none.
 
     Returns:
         The skill's folder, and what was said of each keypoint added.
@@ -189,11 +194,14 @@ def edit_skill(
     """
     skill = load_skill(folder)
     edit.check(len(skill.reference))
-    goal = Goal(skill.name, skill.task, Path(folder).resolve().parent, overwrite=True)
-    settings, journal = settings_of(skill), Journal()
+    if known := skill.record.get("hand_eye"):
+        hand_eye = parse_settings(HandEyeSettings, known, f"skill {skill.name}")
+    hand_eye = hand_eye or HandEyeSettings()
+    root = Path(folder).resolve().parent
+    goal = Goal(skill.name, skill.task, root, overwrite=True, hand_eye=hand_eye)
+    settings, journal = settings_of(skill, own), Journal()
     progress = journal.follow(progress or Progress())
-    demonstrations = read_sources(skill, bags, hand_eye or HandEyeSettings(), journal, progress)
-    journal.require(len(demonstrations))
+    demonstrations = read_sources(skill, bags, hand_eye, journal, progress)
     seed = reference_index(skill, demonstrations)
     lesson, additions = edit_keypoints(
         demonstrations,
@@ -223,8 +231,12 @@ def edit_skill(
     return teach(goal, lesson, settings, journal, progress, notes, draw), additions
 
 
-def settings_of(skill: Skill) -> LearningSettings:
+def settings_of(skill: Skill, own: CorrespondenceSettings | None = None) -> LearningSettings:
     """Return the settings that a skill was learned with, as far as it says; else the defaults.
+
+    Args:
+        skill: any.
+        own: settings of this machine, which name the programs that may run; None names none.
 
     Raises:
         ConfigError: they are not those of this version.
@@ -234,7 +246,10 @@ def settings_of(skill: Skill) -> LearningSettings:
     if isinstance(trained, PolicySettings):
         values.setdefault("policy", trained)  # skills of before the record had them
     values["distillation"] = skill.perception
-    return parse_settings(LearningSettings, values, "the skill")
+    learned = parse_settings(LearningSettings, values, "the skill")
+    found_by = learned.distillation.correspondence.with_program_of(own or CorrespondenceSettings())
+    distillation = learned.distillation.model_copy(update={"correspondence": found_by})
+    return learned.model_copy(update={"distillation": distillation})
 
 
 def read_sources(
@@ -257,13 +272,20 @@ def read_sources(
 
     Raises:
         DemonstrationError: two of the bags have one name.
-        BundleError: a bag's content is not what the skill was learned from.
+        BundleError: a bag cannot be read, or its content is not what the skill was learned from.
     """
     check_names(bags)
     moved = {demonstration_name(path): path for path in bags}
     wanted = {item["name"]: item for item in skill.record.get("demonstrations", [])}
     paths = [moved.get(name, Path(item["bag"])) for name, item in wanted.items()]
     demonstrations = read_all(paths, hand_eye, journal, progress)
+    if journal.left_out:
+        missing = "; ".join(f"{name}: {why}" for name, why in journal.left_out.items())
+        raise BundleError(
+            f"{len(journal.left_out)} of the {len(wanted)} demonstrations of the skill cannot be "
+            f"read ({missing})",
+            "restore their bags, or name where they are now with --bag",
+        )
     for item in demonstrations:
         if item.sha256 != wanted[item.name]["sha256"]:
             raise BundleError(

@@ -13,7 +13,7 @@ from visualization_msgs.msg import MarkerArray
 
 from kalm_core.correspondence import CorrespondenceSettings, KeypointDetector, require_found
 from kalm_core.distillation_settings import detection_as_learned
-from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.hand_eye import HandEyeSettings, demand_learned_for_a_camera
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.progress import Progress
 from kalm_core.report import draw_keypoints
@@ -40,8 +40,8 @@ class KeypointNodeSettings(Settings):
     skills: Path = Field(Path("skills"), description="folder of the learned skills")
     as_learned: bool = Field(
         True,
-        description="detect with the settings that the skill was distilled with; false takes "
-        "those under `correspondence`",
+        description="detect with the settings that the skill was distilled with (but for "
+        "`upsampler_weights`, a program); false takes those under `correspondence`",
     )
     correspondence: CorrespondenceSettings = CorrespondenceSettings()
     guidance: GuidanceSettings = GuidanceSettings()
@@ -76,6 +76,8 @@ class KeypointNode(Node):
         self, goal: DetectKeypoints.Goal, result: DetectKeypoints.Result, progress: Progress
     ) -> str:
         skill = self._skills.get(goal.skill)
+        mount = self._settings.hand_eye
+        demand_learned_for_a_camera(skill.record.get("hand_eye"), mount, skill.name)
         detector = self._detector_of(skill)
         frame = self._frames.fresh(progress)
         guidance = guide(skill, frame.color, self._settings.guidance, progress)
@@ -88,7 +90,8 @@ class KeypointNode(Node):
     def _detector_of(self, skill: Skill) -> KeypointDetector:
         """Return the detector for a skill; the last one is kept."""
         if self._settings.as_learned:
-            wanted = detection_as_learned(skill.perception, skill.name)
+            own = self._settings.correspondence
+            wanted = detection_as_learned(skill.perception, skill.name, own)
             if wanted != self._detector.settings:
                 self._detector = KeypointDetector(wanted)
         return self._detector

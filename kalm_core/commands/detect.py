@@ -11,7 +11,7 @@ from kalm_core.bags import read_demonstration
 from kalm_core.commands.parameter_file import suite_parameters
 from kalm_core.commands.terminal import output
 from kalm_core.errors import GoalError
-from kalm_core.hand_eye import HandEyeSettings
+from kalm_core.hand_eye import HandEyeSettings, demand_learned_for_a_camera
 from kalm_core.settings import parse_settings
 
 
@@ -20,7 +20,7 @@ def detect(
     bag: Annotated[Path, typer.Argument(help="a demonstration")],
     picture: Annotated[Path, typer.Option(help="PNG to write")] = Path("keypoints.png"),
     config: Annotated[
-        list[Path], typer.Option(help="read after config/hand_eye.yaml; may be given again")
+        list[Path], typer.Option(help="read after those in config/; may be given again")
     ] = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Find a skill's keypoints in the first image of a bag and draw them into a picture."""
@@ -34,14 +34,15 @@ def detect(
 
     if picture.suffix.lower() != ".png" or not picture.parent.is_dir():
         raise GoalError(f"{picture} cannot be written", "give a name that ends in .png")
-    values = suite_parameters(("hand_eye.yaml",), config, "keypoint_node")
+    values = suite_parameters(("hand_eye.yaml", "keypoint_node.yaml"), config, "keypoint_node")
     hand_eye = parse_settings(HandEyeSettings, values.get("hand_eye", {}), "hand_eye")
     learned = load_skill(skill)
-    settings = (
-        parse_settings(CorrespondenceSettings, values["correspondence"], "correspondence")
-        if "correspondence" in values
-        else detection_as_learned(learned.perception, learned.name)
+    demand_learned_for_a_camera(learned.record.get("hand_eye"), hand_eye, learned.name)
+    settings = parse_settings(
+        CorrespondenceSettings, values.get("correspondence", {}), "correspondence"
     )
+    if values.get("as_learned", True):
+        settings = detection_as_learned(learned.perception, learned.name, settings)
     frame = read_demonstration(bag, hand_eye.T_ee_cam).initial
     guidance = parse_settings(GuidanceSettings, values.get("guidance", {}), "guidance")
     weights = guide(learned, frame.color, guidance)

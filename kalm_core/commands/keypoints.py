@@ -62,16 +62,19 @@ def edit(
     bag: Annotated[
         list[Path], typer.Option(help="where a demonstration is now; may be given again")
     ] = [],  # noqa: B006
-    config: Annotated[list[Path], typer.Option(help="read after config/hand_eye.yaml")] = [],  # noqa: B006
+    config: Annotated[list[Path], typer.Option(help="read after those in config/")] = [],  # noqa: B006
 ) -> None:
     """Drop or add keypoints, verify them in the demonstrations, and train the skill again."""
     from kalm_core.editing import Edit, edit_skill
+    from kalm_core.learning import LearningSettings
 
-    values = suite_parameters(("hand_eye.yaml",), config, "learner_node")
+    values = suite_parameters(("hand_eye.yaml", "learner_node.yaml"), config, "learner_node")
     hand_eye = parse_settings(HandEyeSettings, values.get("hand_eye", {}), "hand_eye")
+    own = parse_settings(LearningSettings, values.get("learning", {}), "learning")
     wanted = Edit(tuple(drop), tuple(_pixel(text) for text in add), force)
     with progress_bars() as progress:
-        folder, additions = edit_skill(skill, wanted, bag, hand_eye, progress)
+        mine = own.distillation.correspondence
+        folder, additions = edit_skill(skill, wanted, bag, hand_eye, progress, own=mine)
     for addition in additions:
         output.print(str(addition), markup=False, soft_wrap=True)
     output.print(f"The edited skill is in {folder}", markup=False, soft_wrap=True)

@@ -297,7 +297,7 @@ def test_detect_draws_what_is_found_and_fails_when_nothing_is(
     detected = DetectedKeypoints(
         np.full((2, 3), 0.3 if found else np.nan), np.full(2, found), np.full(2, 0.9)
     )
-    skill = SimpleNamespace(name="open", perception={}, reference=None)
+    skill = SimpleNamespace(name="open", perception={}, reference=None, record={})
     monkeypatch.setattr("kalm_core.skill.load_skill", lambda _: skill)
     monkeypatch.setattr(KeypointDetector, "detect", lambda *_, **__: detected)
     picture = tmp_path / "found.png"
@@ -320,12 +320,17 @@ def test_detect_takes_the_settings_that_the_skill_was_distilled_with(
         used.append(detector.settings.verify)
         return DetectedKeypoints(np.full((2, 3), 0.3), np.ones(2, bool), np.ones(2))
 
-    skill = SimpleNamespace(name="open", perception={"verify": False}, reference=None)
+    skill = SimpleNamespace(name="open", perception={"verify": False}, reference=None, record={})
     monkeypatch.setattr("kalm_core.skill.load_skill", lambda _: skill)
     monkeypatch.setattr(KeypointDetector, "detect", detect)
     line = ["detect", "skill", str(folder / "001"), "--picture", str(tmp_path / "found.png")]
     assert RUN.invoke(app, line).exit_code == 0
-    assert used == [False]
+    suite = str(config_folder() / "keypoint_node.yaml")  # what the node reads anyway
+    assert RUN.invoke(app, [*line, "--config", suite]).exit_code == 0
+    own = tmp_path / "own.yaml"
+    own.write_text("keypoint_node: {ros__parameters: {as_learned: false}}")
+    assert RUN.invoke(app, [*line, "--config", str(own)]).exit_code == 0
+    assert used == [False, False, True]
 
 
 def test_detect_refuses_a_picture_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tiny_models import tiny_dino, tiny_sam
 
 from kalm_core.correspondence import CorrespondenceSettings, KeypointDetector
+from kalm_core.distillation_settings import detection_as_learned
 from kalm_core.errors import BackendUnavailableError
 from kalm_core.features import FeatureSettings, make_extractors
 from kalm_core.features.dino import DinoFeature, DinoSettings
@@ -196,6 +197,18 @@ def test_an_exported_upsampler_is_used(frame, weights, tmp_path):
     plain = dino(weights, upsampling="bilinear")
     similarity = (learned.extract(frame, pixels) * plain.extract(frame, pixels)).sum(axis=1)
     assert similarity.min() > 0.98
+
+
+def test_a_skill_does_not_say_which_program_runs(tmp_path):
+    dino = {"upsampling": "learned", "upsampler_weights": str(tmp_path / "of_the_skill.pt")}
+    perception = {"correspondence": {"weights": {"dino": 1.0}, "features": {"dino": dino}}}
+    learned = detection_as_learned(perception, "copied")
+    assert learned.features.dino.upsampler_weights == ""
+    assert learned.features.dino.upsampling == "learned"  # and fails for want of a program
+    mine = FeatureSettings(dino=DinoSettings(upsampler_weights="mine.pt"))
+    own = CorrespondenceSettings(features=mine)
+    learned = detection_as_learned(perception, "copied", own)
+    assert learned.features.dino.upsampler_weights == "mine.pt"
 
 
 @pytest.mark.parametrize(
