@@ -19,7 +19,7 @@ from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from kalm_core import errors
-from kalm_core.bags.images import distortion_pixels
+from kalm_core.bags.images import LARGEST_DISTORTION, RECTIFY, distortion_pixels
 from kalm_core.bags.topics import ARM_JOINTS, FINGER_JOINTS
 from kalm_core.errors import CancelledError, GoalError, KalmError, NoImageError, Outcome
 from kalm_core.keypoints import DetectedKeypoints
@@ -41,9 +41,6 @@ COLOR_CHANNELS = {
     "bgra8": (4, (2, 1, 0)),
 }
 """Colour encodings that are taken: bytes per pixel, and where red, green and blue are."""
-
-LARGEST_DISTORTION = 5.0
-"""A lens that moves the image's corners by more than this is no pinhole camera [px]."""
 
 
 # Time
@@ -204,7 +201,7 @@ def intrinsics_from_ros(message: CameraInfo) -> Intrinsics:
         raise NoImageError(
             f"the lens of the colour camera distorts: {distortion:.1f} px at the image's corners, "
             f"by {message.distortion_model} {list(message.d)}",
-            "rectify the images (image_proc) and name the rectified topics in the parameters",
+            RECTIFY,
         )
     return Intrinsics(int(message.width), int(message.height), fx, fy, cx, cy)
 

@@ -15,6 +15,7 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from kalm_core.bags import RECORDED_TOPICS, BagWriter
+from kalm_core.bags.writer import UNFINISHED
 from kalm_core.errors import CancelledError, DemonstrationError, GoalError, KalmError, NoImageError
 from kalm_core.progress import Progress
 from kalm_core.settings import Settings
@@ -195,7 +196,7 @@ class RecorderNode(Node):
         """Return where the bag is put."""
         root = self._settings.folder
         if name:
-            if Path(name).name != name or name.startswith("."):
+            if Path(name).name != name or name.startswith(".") or name.endswith(UNFINISHED):
                 raise GoalError(f"{name!r} is not a folder name", "use letters, digits, _ and -")
             return root / name
         taken = {path.name.split(".")[0] for path in root.glob("*")} if root.is_dir() else set()

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from kalm_core.bags.bag_file import BagFile, checksum, open_bag
 from kalm_core.bags.images import (
+    LARGEST_DISTORTION,
+    RECTIFY,
     decode_color,
     decode_depth,
     decode_intrinsics,
+    distortion_pixels,
     distortion_sentence,
 )
 from kalm_core.bags.motion import Motion, Ns, read_motion
@@ -56,7 +59,9 @@ def read_demonstration(
         check_motion(path, motion, settings)
         pairs = pair_images(scan, motion)
         chosen = choose_frames(path, pairs, motion, settings)
-        frames = _read_frames(bag, scan, motion, pairs[chosen], T_ee_cam)
+        frames = read_frames(bag, scan, motion, pairs[chosen], T_ee_cam)
+        if sentence := distortion_sentence(scan.camera_infos[0]):
+            _log.warning("%s: %s; keypoints near the border will be off", path, sentence)
     return Demonstration(
         name=demonstration_name(path),
         frames=tuple(frames),
@@ -143,10 +148,14 @@ def choose_frames(
     return np.asarray(np.unique(nearest))
 
 
-def _read_frames(
+def read_frames(
     bag: BagFile, scan: BagScan, motion: Motion, pairs: Stamps, T_ee_cam: Array
 ) -> list[RgbdFrame]:
-    """Decode the (F, 2) chosen pairs of stamps; other images are skipped as bytes."""
+    """Decode the (F, 2) chosen pairs of stamps; other images are skipped as bytes.
+
+    Raises:
+        DemonstrationError: an image, the intrinsics or the lens is none that can be used.
+    """
     settings = scan.settings
     colors = _decode_at(bag, scan, settings.color_topic, pairs[:, 0])
     depths = _decode_at(bag, scan, settings.depth_topic, pairs[:, 1])
@@ -165,8 +174,9 @@ def _read_frames(
             )
         except NoImageError as error:
             raise DemonstrationError(f"{bag.path}: {error.problem}", error.remedy) from error
-    if sentence := distortion_sentence(scan.camera_infos[0]):
-        _log.warning("%s: %s; keypoints near the border will be off", bag.path, sentence)
+    info = scan.camera_infos[0]
+    if distortion_pixels(info) > LARGEST_DISTORTION:
+        raise DemonstrationError(f"{bag.path}: {distortion_sentence(info)}", RECTIFY)
     return frames
 
 

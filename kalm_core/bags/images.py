@@ -13,6 +13,14 @@ from kalm_core.rgbd import Intrinsics
 NEGLIGIBLE_DISTORTION = 1.0
 """Lens distortion at the image's corners that nobody needs to hear of [px]."""
 
+LARGEST_DISTORTION = 5.0
+"""A lens that moves the image's corners by more than this is no pinhole camera [px]."""
+
+RECTIFY = (
+    "rectify the images (image_proc) and publish them where the camera's own are expected "
+    "(docs/robot.md)"
+)
+
 _COLOR_CHANNELS = {"rgb8": (0, 1, 2), "bgr8": (2, 1, 0), "rgba8": (0, 1, 2), "bgra8": (2, 1, 0)}
 _DEPTH_TYPES = {"16UC1": np.uint16, "mono16": np.uint16, "32FC1": np.float32}
 

@@ -11,6 +11,7 @@ from kalm_core.bags.bag_file import BagFile, open_bag
 from kalm_core.bags.demonstration_reader import (
     check_motion,
     pair_images,
+    read_frames,
 )
 from kalm_core.bags.images import decode_depth, distortion_sentence
 from kalm_core.bags.motion import Motion, Ns, read_motion
@@ -102,7 +103,8 @@ def inspect_bag(path: Path, settings: BagSettings | None = None) -> BagReport:
                 raise DemonstrationError(missing, "see `kalm topics` for what to record")
             motion = read_motion(scan)
             check_motion(path, motion, settings)
-            pair_images(scan, motion)
+            pairs = pair_images(scan, motion)
+            read_frames(bag, scan, motion, pairs[:1], np.eye(4))
         except DemonstrationError as error:
             problem = str(error)
         depth_share = _depth_share(bag, scan)

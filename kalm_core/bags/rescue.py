@@ -41,6 +41,11 @@ class Leftover:
     active: bool
 
     @property
+    def rescued(self) -> Path:
+        """Where `rescue` puts what is readable of it."""
+        return self.path.with_name(self.path.name.removesuffix(UNFINISHED) + RESCUED)
+
+    @property
     def sentence(self) -> str:
         """What it is and what can be done, in one sentence."""
         if self.active:
@@ -83,7 +88,7 @@ def rescue(leftover: Leftover) -> tuple[Path, int]:
     """
     if leftover.active:
         raise DemonstrationError(f"{leftover.path} is being recorded", "finish the recording")
-    target = leftover.path.with_name(leftover.path.name.removesuffix(UNFINISHED) + RESCUED)
+    target = leftover.rescued
     lost = 0
     with TemporaryDirectory(dir=leftover.path.parent, prefix=".rescue") as scratch:
         closed = [Path(scratch) / f"{i}.mcap" for i in range(len(leftover.files))]

@@ -22,8 +22,7 @@ def demonstrations(
     ] = False,
 ) -> None:
     """List recorded demonstrations: length, rates, lost images, and anything suspicious."""
-    if save:
-        _rescue_all(folder)
+    rescued = not save or _rescue_all(folder)
     bags = find_bags(folder)
     leftovers = [] if bags == [folder] else find_leftovers(folder)
     leftovers = [item for item in leftovers if item.path not in bags]  # those are judged as bags
@@ -53,6 +52,8 @@ def demonstrations(
         output.print()
     for name, style, sentence in notes:
         output.print(f"{name}: {sentence}", style=style, markup=False, soft_wrap=True)
+    if not rescued:
+        raise typer.Exit(1)
 
 
 def _row(report: BagReport) -> list[str]:
@@ -71,12 +72,23 @@ def _row(report: BagReport) -> list[str]:
     ]
 
 
-def _rescue_all(folder: Path) -> None:
+def _rescue_all(folder: Path) -> bool:
+    """Rescue what was not rescued before; returns whether nothing failed."""
+    failed = False
     for leftover in find_leftovers(folder):
+        if leftover.rescued.exists():
+            output.print(
+                f"{leftover.path.name} was rescued before, as {leftover.rescued.name}. Delete the "
+                "old folder when you are content.",
+                markup=False,
+                soft_wrap=True,
+            )
+            continue
         try:
             bag, lost = rescue(leftover)
         except DemonstrationError as error:
             print_error(error)
+            failed = True
             continue
         output.print(
             f"{leftover.path.name} -> {bag.name}: {lost / 1e6:.1f} MB at the end were unreadable, "
@@ -84,3 +96,4 @@ def _rescue_all(folder: Path) -> None:
             markup=False,
             soft_wrap=True,
         )
+    return not failed

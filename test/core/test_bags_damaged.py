@@ -22,6 +22,7 @@ from recorded import (
     write_bag,
     write_foreign_bag,
 )
+from typer.testing import CliRunner
 
 from kalm_core.bags import BagWriter, find_leftovers, inspect_bag, read_demonstration, rescue
 from kalm_core.bags.folder import find_bags
@@ -34,6 +35,7 @@ from kalm_core.bags.topics import (
     JOINT_STATES,
     RECORDED_TOPICS,
 )
+from kalm_core.cli import app
 from kalm_core.errors import DemonstrationError
 
 EYE = np.eye(4)
@@ -291,6 +293,9 @@ def test_what_a_killed_recorder_leaves_is_found_and_rescued(tmp_path: Path) -> N
     assert leftover.files[0].read_bytes() == before
     assert {topic.name for topic in inspect_bag(bag).topics} == {t.name for t in RECORDED_TOPICS}
     assert sorted(item.name for item in tmp_path.iterdir()) == ["killed.recording", bag.name]
+    again = CliRunner().invoke(app, ["demonstrations", str(tmp_path), "--rescue"])
+    assert again.exit_code == 0
+    assert "was rescued before, as killed_rescued" in again.stdout
 
 
 def test_what_a_writer_leaves_is_no_bag_and_is_rescued_whole(tmp_path: Path) -> None:

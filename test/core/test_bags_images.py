@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from recorded import HEIGHT, WIDTH, Recording, camera_info, image, write_bag
 
-from kalm_core.bags import read_demonstration
+from kalm_core.bags import inspect_bag, read_demonstration
 from kalm_core.bags.images import decode_color, decode_depth, decode_intrinsics, distortion_pixels
 from kalm_core.errors import DemonstrationError
 
@@ -88,10 +89,14 @@ def test_a_bag_in_another_encoding_is_the_same_demonstration(tmp_path: Path, enc
         assert np.array_equal(x.depth, y.depth)
 
 
-def test_a_visible_distortion_is_a_warning(
+def test_a_visible_distortion_is_a_warning_and_a_large_one_an_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     recording = Recording(seconds=1.0, still=0.3, distortion=(0.5, 0.0, 0.0, 0.0, 0.0))
     with caplog.at_level(logging.WARNING):
         read_demonstration(write_bag(tmp_path / "001", recording.messages()), np.eye(4))
     assert "not rectified" in caplog.text
+    bag = write_bag(tmp_path / "002", replace(recording, distortion=(0.9, 0, 0, 0, 0)).messages())
+    with pytest.raises(DemonstrationError, match="rectify the images"):
+        read_demonstration(bag, np.eye(4))
+    assert "not rectified" in inspect_bag(bag).problem

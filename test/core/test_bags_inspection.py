@@ -7,7 +7,7 @@ import pytest
 from recorded import Message, Recording, nanoseconds, write_bag
 
 from kalm_core.bags import inspect_bag
-from kalm_core.bags.topics import COLOR, DEPTH, EE_POSE, JOINT_STATES
+from kalm_core.bags.topics import CAMERA_INFO, COLOR, DEPTH, EE_POSE, JOINT_STATES
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +105,15 @@ def test_a_bag_without_depth_is_reported_not_raised(
     assert not report.usable
     assert DEPTH in report.problem
     assert np.isnan(report.depth_share)
+
+
+@pytest.mark.parametrize("topic", [CAMERA_INFO, COLOR])
+def test_a_bag_that_learning_would_refuse_is_unusable(tmp_path: Path, topic: str) -> None:
+    messages = Recording(seconds=1.0, still=0.3).messages()
+    for name, _, message in messages:
+        if name == topic == CAMERA_INFO:
+            message.k = np.zeros(9)
+        elif name == topic:
+            message.encoding = "yuv422_yuy2"
+    report = inspect_bag(write_bag(tmp_path / "001", messages))
+    assert ("focal lengths" if topic == CAMERA_INFO else "encoding") in report.problem

@@ -196,8 +196,8 @@ def test_a_name_that_is_taken_is_refused_and_the_bag_stays(bench):
     assert before == {path: path.read_bytes() for path in (bench.folder / "mine").iterdir()}
 
 
-@pytest.mark.parametrize("name", ["../escape", "a/b", ".hidden"])
-def test_a_name_that_is_a_path_is_refused(bench, name):
+@pytest.mark.parametrize("name", ["../escape", "a/b", ".hidden", "take.recording"])
+def test_a_name_that_cannot_be_a_bags_is_refused(bench, name):
     assert bench.end(bench.start(name=name))[0] is Outcome.BAD_GOAL
 
 
