@@ -21,6 +21,7 @@ from kalm_core.commands import (
 )
 from kalm_core.commands.terminal import FAILED, Commands, example_text, print_error
 from kalm_core.errors import KalmError
+from kalm_core.run_log import show_run_log
 
 app = typer.Typer(
     name="kalm",
@@ -113,6 +114,7 @@ for _function in (
 
 def main() -> None:
     """Run `kalm`; what nobody foresaw is one sentence too, unless `--debug` asks for the trace."""
+    show_run_log()
     try:
         app(prog_name="kalm")
     except Exception as error:

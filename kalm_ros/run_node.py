@@ -10,6 +10,7 @@ from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
 
 from kalm_core.errors import KalmError
+from kalm_core.run_log import show_run_log
 
 THREADS = 8
 """A goal keeps a thread for as long as it runs; cancels, timers and subscriptions need others."""
@@ -27,6 +28,7 @@ def run_node(make: Callable[[], Node]) -> int:
     A node that cannot start says so in one line and ends with status 2. A node that holds
     something which must be released gives it back in `destroy_node`.
     """
+    show_run_log()
     rclpy.init()
     node = None
     status = 0

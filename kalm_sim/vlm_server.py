@@ -59,6 +59,7 @@ class VlmServer:
     Attributes:
         said: every answer, in order.
         requests: how many came, answered or not.
+        headers: of the last one.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class VlmServer:
         self.rates = rates or Rates()
         self.faults = faults or Faults()
         self.said: list[Said] = []
+        self.headers: dict[str, str] = {}
         self.requests = 0
         self._rng = np.random.default_rng(seed)
         self._lock = threading.Lock()
@@ -197,6 +199,7 @@ def _handler(server: VlmServer) -> type[BaseHTTPRequestHandler]:
             except ValueError as error:
                 self._send(_error(400, f"This is no JSON: {error}"))
                 return
+            server.headers = dict(self.headers)
             self._send(server.respond(self.headers.get("Authorization", ""), request))
 
         def log_message(self, format: str, *args: object) -> None:

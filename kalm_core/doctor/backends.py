@@ -122,6 +122,13 @@ def wants_package(module: str) -> str:
     return f"{module} {'installed' if importlib.util.find_spec(module) else 'not installed'}"
 
 
-def wants_key(variable: str) -> str:
-    """Say whether a secret is in the environment; never what it is."""
+def wants_key(default: str) -> str:
+    """Say whether the VLM's secret is in the environment; never what it is.
+
+    Args:
+        default: name of its variable where the settings name none.
+    """
+    variable = _configured.get("vlm", {}).get("key_variable", default)
+    if not variable:
+        return "no key wanted"
     return f"{variable} {'set' if os.environ.get(variable) else 'not set'}"

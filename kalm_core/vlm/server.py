@@ -25,6 +25,7 @@ from kalm_core.vlm.answers import Answer, answer_schema
 from kalm_core.vlm.settings import VlmSettings
 
 _REACH = "check vlm.base_url, the network and whether the server runs"
+_CUSTOM_HEADERS = "OPENAI_CUSTOM_HEADERS"
 _LATER = "try again later, or raise vlm.total_s and vlm.retries"
 
 
@@ -72,6 +73,11 @@ class Server:
         self._settings = settings
         self.address = _address(settings.base_url)
         self._key = _read_key(settings.key_variable)
+        if os.environ.get(_CUSTOM_HEADERS):
+            raise ConfigError(
+                f"{_CUSTOM_HEADERS} is set: the package openai would send it to {self.address}",
+                f"unset {_CUSTOM_HEADERS}; the key is read from vlm.key_variable alone",
+            )
         try:
             import openai
         except ImportError as error:
@@ -138,6 +144,7 @@ class Server:
             max_retries=0,
             timeout=limit,
         ) as server:
+            server.organization = server.project = None  # else those of the environment are sent
             answer: Any = await server.chat.completions.create(
                 model=self._settings.model, messages=conversation, **options
             )

@@ -135,3 +135,13 @@ def test_every_backend_of_the_table_can_be_asked() -> None:
     assert set(BACKENDS) == {
         "proximity", "vlm", "geometric", "sam", "local", "color", "fpfh", "dino", "roboplan",
     }  # fmt: skip
+
+
+def test_the_key_that_is_looked_for_is_the_one_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LAB_KEY", "do-not-tell")
+    monkeypatch.setattr(backends, "_configured", {"vlm": {"key_variable": "LAB_KEY"}})
+    assert backends.wants_key("OPENAI_API_KEY") == "LAB_KEY set"
+    monkeypatch.setattr(backends, "_configured", {"vlm": {"key_variable": ""}})
+    assert backends.wants_key("OPENAI_API_KEY") == "no key wanted"

@@ -153,6 +153,19 @@ def test_the_key_reaches_no_error_and_no_log(monkeypatch, caplog):
         shown = shown.__cause__ or shown.__context__
 
 
+def test_nothing_of_the_environment_but_the_key_is_sent(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "of-another-account")
+    monkeypatch.setenv("OPENAI_ORG_ID", "my-organization")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "my-project")
+    with serving() as server:
+        ask(server)
+        sent = " ".join(server.headers.values())
+        assert not any(text in sent for text in ("another-account", "organization", "my-project"))
+        monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Token: of-the-company")
+        with pytest.raises(ConfigError, match="unset OPENAI_CUSTOM_HEADERS"):
+            ask(server)
+
+
 def test_the_right_key_opens_and_calls_are_logged_without_content(monkeypatch, caplog):
     monkeypatch.setenv("TEST_VLM_KEY", f"{KEY}\n")
     caplog.set_level(logging.DEBUG)
