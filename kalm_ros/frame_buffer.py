@@ -41,7 +41,7 @@ from kalm_ros.qos import IMAGES, LISTEN_POSES, LISTEN_SENSOR
 Usable = tuple[int, Image, Image, CameraInfo, Array]
 """Stamp [ns], colour, depth, intrinsics, T_base_ee."""
 
-IMAGES_KEPT = 6
+IMAGES_KEPT = 16  # until the poses around them have come
 POSES_KEPT = 1000
 
 
@@ -83,7 +83,10 @@ class FrameSettings(Settings):
         description="longest gap between tool poses across which to interpolate [s]",
     )
     still_window: float = Field(
-        0.1, ge=0, le=1, description="the arm must be still this long before and after an image [s]"
+        0.1,
+        ge=0,
+        le=0.4,
+        description="the arm must be still this long before and after an image [s]",
     )
     still_distance: float = Field(
         0.002, gt=0, le=0.1, description="an arm whose tool moves less than this is still [m]"
@@ -241,6 +244,12 @@ class FrameBuffer:
                 f"depth and colour images are {nearest:.3f} s apart; "
                 f"at most {self._settings.pair_tolerance} s is taken",
                 "switch on enable_sync of the camera, or lower its rate if images get lost",
+            )
+        ahead = (self._color[-1][0] - self._poses[-1][0]) / NANOSECONDS
+        if ahead > self._settings.still_window:
+            return NoImageError(
+                f"the newest image is stamped {ahead:.2f} s after the newest pose of the tool",
+                "let camera and arm stamp with one clock",
             )
         return NoImageError(
             f"the arm was not still {waited}, or its poses are missing", "let it come to rest"

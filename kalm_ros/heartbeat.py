@@ -71,14 +71,23 @@ class HeartbeatWatch:
     def watching(self, word: str, silence: float) -> Iterator[Callable[[], bool]]:
         """Watch for a client's word; gives a function that says whether it is gone.
 
+        Once gone is gone: the arm has been told to stop, whatever comes after.
+
         Args:
             word: what the client says.
             silence: it is gone when it has said nothing for so long [s, wall clock].
         """
         with self._lock:
             self._heard[word] = time.monotonic()
+        missed = threading.Event()
+
+        def gone() -> bool:
+            if time.monotonic() - self._heard[word] > silence:
+                missed.set()
+            return missed.is_set()
+
         try:
-            yield lambda: time.monotonic() - self._heard[word] > silence
+            yield gone
         finally:
             with self._lock:
                 del self._heard[word]

@@ -25,13 +25,16 @@ from kalm_ros.conversions import (
 _SAME_TIME = 1e-6  # [s], to which stamps in messages are rounded and more
 
 
-def motion_to_ros(motion: Motion, certificate: Certificate, stamp: int) -> CertifiedMotion:
+def motion_to_ros(
+    motion: Motion, certificate: Certificate, stamp: int, gripper: float
+) -> CertifiedMotion:
     """Return the message of a certified motion, digest included.
 
     Args:
         motion: the motion.
         certificate: of it.
         stamp: of the image that it was planned from [ns].
+        gripper: opening of the fingers then [m].
 
     Raises:
         GoalError: the certificate says no.
@@ -47,14 +50,16 @@ def motion_to_ros(motion: Motion, certificate: Certificate, stamp: int) -> Certi
             execution_joints=joint_path_to_ros(motion.execution_path, header),
             retreat=joint_path_to_ros(motion.retreat, header),
             certificate=certificate_to_ros(certificate),
+            gripper=gripper,
         )
     )
 
 
-def view_motion_to_ros(path: JointPath, stamp: int) -> CertifiedMotion:
-    """Return the message of a free motion that was checked; the stamp is the image's [ns]."""
+def view_motion_to_ros(path: JointPath, stamp: int, gripper: float) -> CertifiedMotion:
+    """Return the message of a free motion that was checked; otherwise as `motion_to_ros`."""
     header = header_to_ros(stamp, BASE_FRAME)
-    return _sealed(CertifiedMotion(header=header, approach=joint_path_to_ros(path, header)))
+    approach = joint_path_to_ros(path, header)
+    return _sealed(CertifiedMotion(header=header, approach=approach, gripper=gripper))
 
 
 def certificate_to_ros(certificate: Certificate) -> CertificateMsg:
@@ -123,6 +128,7 @@ def motion_digest(message: CertifiedMotion) -> str:
     stamp = message.header.stamp
     numbers = {
         "planned": np.array([stamp.sec, stamp.nanosec]),
+        "gripper": np.array([message.gripper]),
         "execution/positions": np.array(positions).reshape(-1, 3),
         "execution/turns": np.array(turns).reshape(-1, 4),
         "execution/gripper": np.array(message.execution.gripper),
@@ -130,6 +136,12 @@ def motion_digest(message: CertifiedMotion) -> str:
     }
     for part in ("approach", "execution_joints", "retreat"):
         path: JointTrajectory = getattr(message, part)
+        if path.points and list(path.joint_names) != list(ARM_JOINTS):
+            raise MotionRefusedError(
+                f"the motion's {part} is for {', '.join(path.joint_names) or 'no joints'}, "
+                f"expected {', '.join(ARM_JOINTS)} in this order",
+                "let planning_node plan it",
+            )
         for index, point in enumerate(path.points):
             if len(point.positions) != len(ARM_JOINTS):
                 raise MotionRefusedError(

@@ -173,7 +173,7 @@ class PlanningNode(Node):
             lambda: self._planner.plan(trajectories, keypoints, frame, joints, gripper, counting)
         )
         result.chosen = plan.chosen
-        result.motion = motion_to_ros(plan.motion, plan.certificate, frame.stamp)
+        result.motion = motion_to_ros(plan.motion, plan.certificate, frame.stamp, gripper)
         self._display.show(plan, frame, result.motion)
         return f"Trajectory {plan.chosen + 1} of {len(trajectories)} is {plan.certificate}."
 
@@ -192,10 +192,11 @@ class PlanningNode(Node):
         frame, joints, gripper = self._look(progress)
         path = _planned(
             lambda: path_to_other_view(
-                self._planner, self._model, keypoints, frame, joints, gripper, progress
+                *(self._planner, self._model, keypoints, frame, joints, gripper, progress),
+                level=goal.level,
             )
         )
-        result.motion = view_motion_to_ros(path, frame.stamp)
+        result.motion = view_motion_to_ros(path, frame.stamp, gripper)
         return "Another view can be taken."
 
     def _plan_posture(
@@ -205,8 +206,8 @@ class PlanningNode(Node):
         if target.shape != (7,) or not np.isfinite(target).all():
             raise GoalError(f"joints are {list(goal.joints)}, expected 7 finite numbers [rad]")
         frame, joints, gripper = self._look(progress)
-        path = _planned(lambda: self._planner.path_to(target, joints, gripper, frame))
-        result.motion = view_motion_to_ros(path, frame.stamp)
+        path = _planned(lambda: self._planner.path_to(target, joints, gripper, frame, goal.level))
+        result.motion = view_motion_to_ros(path, frame.stamp, gripper)
         return "The posture can be taken."
 
 

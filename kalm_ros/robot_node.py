@@ -30,7 +30,13 @@ from kalm_core.errors import (
 from kalm_core.fr3_limits import HAND_OPENING
 from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
-from kalm_core.robot.motion_gate import demand_executable, demand_fresh, demand_same, speed_within
+from kalm_core.robot.motion_gate import (
+    demand_executable,
+    demand_fresh,
+    demand_no_wider,
+    demand_same,
+    speed_within,
+)
 from kalm_core.robot.robot_settings import RobotSettings
 from kalm_core.robot.stop_latch import StopLatch
 from kalm_core.robot.whole_motion import do_motion
@@ -185,11 +191,10 @@ class RobotNode(Node):
         demand_fresh(age, self._settings.motion_age)
         approach, execution, joints, retreat = motion_from_ros(goal.motion)
         parts = {"approach": approach, "execution": joints, "retreat": retreat}
-        demand_executable(
-            [(name, path) for name, path in parts.items() if path is not None],
-            self._arm.state().q,
-            self._settings.robot.start_joint_tolerance,
-        )
+        state = self._arm.state()
+        given = [(name, path) for name, path in parts.items() if path is not None]
+        demand_executable(given, state.q)
+        demand_no_wider(goal.motion.gripper, state.gripper_width)
         scale = speed_within(goal.speed_scale, self._settings.speed_scale)
         with self._of_client(goal.client, progress) as alive, self._stoppable(alive) as watched:
             positions = None if joints is None else joints.positions

@@ -134,9 +134,11 @@ class SkillNode(Node):
             plan = self._planned(seen, phases, progress)
         except (KeypointsNotFoundError, NoFeasibleTrajectoryError) as error:
             found = isinstance(error, NoFeasibleTrajectoryError)
-            if stays or not (self._settings.second_look if found else self._settings.search):
+            looks = self._settings.second_look if found else self._settings.search
+            if stays or not looks:
                 raise
-            self._go_to_another_view(error, seen, speed, phases, progress)
+            elsewhere = PlanView.Goal(keypoints=seen, level=bool(skill.holds))
+            self._go_to_another_view(error, elsewhere, speed, phases, progress)
             try:
                 plan = self._planned(self._detected(goal.skill, phases, progress), phases, progress)
             except (KeypointsNotFoundError, NoFeasibleTrajectoryError) as second:
@@ -163,7 +165,8 @@ class SkillNode(Node):
                 PlanView.Goal(joints=skill.view), progress, lambda f: say(f.progress, "")
             )
             self._moved(view.motion, speed, progress, say)
-        return "The camera is where it saw most of the places of the demonstrations."
+        then = " Now give the hand what it is to hold." if skill.holds else ""
+        return f"The camera is where it saw most of the places of the demonstrations.{then}"
 
     def _hold(self, skill: SkillSummary, phases: Phases, progress: Progress) -> None:
         """Close the hand on what the skill was shown with, and refuse to go on with an empty one.
@@ -206,7 +209,7 @@ class SkillNode(Node):
     def _go_to_another_view(
         self,
         why: KeypointsNotFoundError | NoFeasibleTrajectoryError,
-        keypoints: KeypointArray,
+        where: PlanView.Goal,
         speed: float,
         phases: Phases,
         progress: Progress,
@@ -214,9 +217,7 @@ class SkillNode(Node):
         """Look from elsewhere; the first error is the goal's where that cannot be done."""
         with phases.phase("look again", "going to another view") as say:
             try:
-                view = self._plan_view.call(
-                    PlanView.Goal(keypoints=keypoints), progress, lambda f: say(f.progress, "")
-                )
+                view = self._plan_view.call(where, progress, lambda f: say(f.progress, ""))
             except NoFeasibleTrajectoryError as error:
                 raise type(why)(f"{why.problem}. {error.problem}", why.remedy) from error
             self._moved(view.motion, speed, progress, say)

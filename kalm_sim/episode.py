@@ -221,7 +221,8 @@ class EpisodeRunner:
         state = self._arm.state()
         try:
             path = path_to_other_view(
-                self._planner, self._robot, keypoints, frame, state.q, state.gripper_width
+                *(self._planner, self._robot, keypoints, frame, state.q, state.gripper_width),
+                level=self._laboratory.scene.held is not None,
             )
         except NoFeasibleTrajectoryError as error:
             raise type(why)(f"{why.problem}. {error.problem}", why.remedy) from error

@@ -120,13 +120,15 @@ class CertifiedPlanner:
         joints: Array,
         gripper: float,
         frame: RgbdFrame | None = None,
+        level: bool = False,
     ) -> JointPath:
         """See `MotionPlanner.path_to`."""
         joints, q_goal, gripper = seven_joints(joints), seven_joints(q_goal), _known(gripper)
         obstacles = no_obstacles() if frame is None else self.see(frame, joints, gripper)
         self.surroundings.set_obstacles(obstacles)
         self._free.see(obstacles)
-        path = self._free.path_to(joints, q_goal, gripper)
+        find = self._straight.carry if level else self._free.path_to
+        path = find(joints, q_goal, gripper)
         self.certifier.demand_free(path, joints, gripper)
         return path
 

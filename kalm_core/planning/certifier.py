@@ -20,7 +20,7 @@ from kalm_core.planning.joint_motion import SearchError
 from kalm_core.planning.limits import derivative_shares, position_margin
 from kalm_core.planning.motion import Motion
 from kalm_core.planning.robot_model import RobotModel
-from kalm_core.planning.sweep import Reach
+from kalm_core.planning.sweep import Reach, followed
 from kalm_core.se3 import Array, rotation_angle
 from kalm_core.trajectory import JointPath
 
@@ -97,7 +97,7 @@ class Certifier:
             if not away <= self._settings.start_tolerance:
                 raise SearchError(f"the motion starts {away:.3f} rad from the arm")
             self._check_limits("motion", path)
-            postures, index = self._reach.swept(path.positions, self._settings.sweep_step)
+            postures, index = self._swept(path)
             self._surroundings.set_gripper(gripper)
             for q, pose in zip(postures, index, strict=True):
                 if not self._surroundings.free_exactly(q):
@@ -209,6 +209,12 @@ class Certifier:
 
     # -- collisions ------------------------------------------------------------------------------
 
+    def _swept(self, path: JointPath) -> tuple[Array, NDArray[np.int64]]:
+        """Return close postures on the way that the arm takes, and the index each is before."""
+        way, pose = followed(path)
+        postures, index = self._reach.swept(way, self._settings.sweep_step)
+        return postures, pose[index]
+
     def _check_collisions(self, motion: Motion, gripper: float) -> tuple[float, int]:
         """Sweep all parts; returns the estimated clearance [m] and the number of checks."""
         obstacles = self._surroundings.obstacles
@@ -216,7 +222,7 @@ class Certifier:
         first, last = float(openings[0]), float(openings[-1])
         checks, sampled = 0, []
         for name, path in motion.parts:
-            postures, index = self._reach.swept(path.positions, self._settings.sweep_step)
+            postures, index = self._swept(path)
             if name == "execution":
                 # fingers that move within a piece are checked at both of its openings' larger one
                 opening = np.maximum(openings[index], openings[np.maximum(index - 1, 0)])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from kalm_core.robot.gripper_switches import GRIPPER_SWITCH, gripper_switches
 from kalm_core.se3 import Array
 from kalm_core.trajectory import EndEffectorTrajectory
 
@@ -11,20 +14,32 @@ _CLOSED = 0.01  # [m], narrower commands mean "closed"; how far, what is held de
 def finger_openings(trajectory: EndEffectorTrajectory, gripper: float) -> Array:
     """Return how far the fingers are apart at every pose, for checks of collisions.
 
-    Fingers that are told to be closed from the start stay as wide as what they hold until they
-    open. What they grasp on the way is not known before: from there on it is the command.
+    They are at every pose as wide as told, as the arm has them (which moves them all at once where
+    they are told to change little by little, and not at all for little), and where they are told to
+    be closed from the start, as what they hold, until they open. What they grasp on the way is not
+    known before: from there on it is the command.
 
     Args:
         trajectory: what the fingers are told.
         gripper: how far they are open now [m].
 
     Returns:
-        (N,) openings [m], nowhere below the command.
+        (N,) openings [m], nowhere below the command, the wider one where the hand moves.
     """
     openings = trajectory.gripper.copy()
     opened = openings >= _CLOSED
     held = int(opened.argmax()) if opened.any() else len(openings)
     openings[:held] = openings[:held].clip(min=gripper)
+    return np.maximum(openings, _as_moved(trajectory.gripper, gripper))
+
+
+def _as_moved(told: Array, gripper: float) -> Array:
+    """Return the wider of the openings before and after the hand's movement at every pose."""
+    width = max(gripper, float(told[0])) if told[0] - gripper > GRIPPER_SWITCH else gripper
+    openings = np.full(len(told), width)
+    for switch in gripper_switches(told, width):
+        openings[switch.pose + 1 :] = switch.opening
+        openings[switch.pose] = max(openings[switch.pose], switch.opening)
     return openings
 
 

@@ -60,7 +60,8 @@ class ObstacleSettings(Settings):
         0.1,
         ge=0.0,
         le=0.3,
-        description="around keypoints, where the fingers, and only they, may touch [m]",
+        description="around keypoints, where the fingers, and only they, may touch; by whole "
+        "voxels [m]",
     )
     floor: Literal["off", "fitted", "fixed"] = Field(
         "fixed",

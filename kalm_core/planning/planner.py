@@ -108,6 +108,7 @@ class MotionPlanner(Protocol):
         joints: Array,
         gripper: float,
         frame: RgbdFrame | None = None,
+        level: bool = False,
     ) -> JointPath:
         """Plan a free motion from `joints` (7,) to `q_goal` (7,) [rad], e.g. to a view posture.
 
@@ -117,6 +118,7 @@ class MotionPlanner(Protocol):
             gripper: the present opening between the fingers [m].
             frame: the depth image that shows the obstacles, taken at `joints`; None: only the
                 arm itself is avoided.
+            level: carry what is held straight, turned by the shortest way.
 
         Raises:
             NoFeasibleTrajectoryError: an end touches something, or no way was found.

@@ -111,6 +111,13 @@ class RobotModel:
         base = self._model.getFrameId(BASE_FRAME)
         pin.framesForwardKinematics(self._model, self._data, pin.neutral(self._model))
         self._T_base_root: Any = self._data.oMf[base].inverse()
+        if not self._T_base_root.isIdentity(1e-6):
+            at = self._data.oMf[base].translation
+            raise ConfigError(
+                f"{self.urdf} has {BASE_FRAME} at {np.round(at, 3).tolist()} m of its root, and "
+                "what the camera sees is placed as if it were the root",
+                f"take a URDF whose root is {BASE_FRAME}, upright and not turned",
+            )
         self._placements = [self._model.jointPlacements[j].homogeneous for j in range(1, 8)]
         self._placements[0] = self._T_base_root.homogeneous @ self._placements[0]
         frame = self._model.frames[self._tool]

@@ -76,10 +76,12 @@ def path_to_other_view(  # noqa: PLR0917
     joints: Array,
     gripper: float,
     progress: Progress | None = None,
+    level: bool = False,
 ) -> JointPath:
-    """Return a checked free motion from joints (7,) [rad] to the nearest view that can be taken.
+    """Return a checked motion from joints (7,) [rad] to the nearest view that can be taken.
 
-    Where no keypoint was found, it looks from higher up at what is in the middle of the image.
+    Where no keypoint was found, it looks from higher up at what is in the middle of the image. With
+    `level` it turns about the vertical alone and goes straight, for what is held not to be tilted.
 
     Raises:
         NoFeasibleTrajectoryError: none can; the text has the last reason.
@@ -89,13 +91,14 @@ def path_to_other_view(  # noqa: PLR0917
     last = "no posture reaches it"
     seen = bool(keypoints.found.any())
     center, ways = (keypoints.center, _BESIDE) if seen else (middle_of(frame), _ABOVE)
+    ways = tuple((rise, turn) for rise, turn in ways if rise == 0.0 or not level)
     for number, pose in enumerate(other_views(model.forward(joints), center, ways)):
         progress.step("view", number / len(ways))
         q = model.inverse(pose, joints, seeds=4)
         if q is None:
             continue
         try:
-            return planner.path_to(q, joints, gripper, frame)
+            return planner.path_to(q, joints, gripper, frame, level)
         except SearchError as error:
             last = error.problem
     raise NoFeasibleTrajectoryError(

@@ -30,7 +30,7 @@ from kalm_core.robot.gripper_driver import (
     GripperDriver,
     demand_known_opening,
 )
-from kalm_core.robot.gripper_switches import GripperSwitch, gripper_switches
+from kalm_core.robot.gripper_switches import GRIPPER_SWITCH, GripperSwitch, gripper_switches
 from kalm_core.robot.joint_follower import check_limits, check_start, friction_compensation
 from kalm_core.robot.path_clock import (
     calmed_stamps,
@@ -111,9 +111,7 @@ class EePathFollower(PathFollower):
         self._gripper = gripper
         self._switches = [
             (float(stamps[switch.pose]), switch)
-            for switch in gripper_switches(
-                trajectory.gripper, now.gripper_width, settings.gripper_switch
-            )
+            for switch in gripper_switches(trajectory.gripper, now.gripper_width)
         ]
         self._waiting: GripperDeadline | None = None
         self._read_at_end: int | None = None
@@ -231,7 +229,7 @@ class EePathFollower(PathFollower):
         short = width - switch.opening if switch.closing else switch.opening - width
         # at pose 0 they may close on what they hold already
         moves = switch.pose > 0 or not switch.closing
-        stayed = moves and abs(width - self._before) < 0.5 * s.gripper_switch < short
+        stayed = moves and abs(width - self._before) < 0.5 * GRIPPER_SWITCH < short
         if stayed or (short > s.gripper_blocked and (told or not switch.closing)):
             raise GripperBlockedError(
                 f"{said}: something blocks them", "check the fingers and what is between them"

@@ -332,6 +332,13 @@ class FrankyArm:
 
     def _lost(self, error: Exception) -> RobotError:
         """Return the error for what franky raised: a reflex, no answer, or a refusal."""
+        if isinstance(error, franky.RealtimeException):
+            return RobotError(
+                f"this machine cannot keep the arm's pace: {error}",
+                "install a kernel with PREEMPT_RT and let this user set real-time priorities "
+                "(`kalm doctor` looks for both); robot.realtime_kernel: false goes on without, "
+                "for trials",
+            )
         if "reflex" in str(error):
             return ReflexError(f"the arm stopped itself: {error}", RECOVER)
         if isinstance(error, (franky.NetworkException, RuntimeError)):

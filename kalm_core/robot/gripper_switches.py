@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 from kalm_core.se3 import Array
 
+GRIPPER_SWITCH = 0.01
+"""Smallest change of the commanded opening for which the arm waits and the hand moves [m]. Planner
+and arm have to agree on it: how wide the fingers are on the way follows from it."""
+
 _STEADY = 0.001  # [m] per pose; a smaller change no longer belongs to a switch
 
 
@@ -23,7 +27,7 @@ class GripperSwitch(NamedTuple):
     closing: bool
 
 
-def gripper_switches(openings: Array, width: float, threshold: float) -> list[GripperSwitch]:
+def gripper_switches(openings: Array, width: float) -> list[GripperSwitch]:
     """Find the changes of the opening that are meant, not noise.
 
     A change over several poses (a recorded closing takes its time) is one switch, made at the last
@@ -32,17 +36,16 @@ def gripper_switches(openings: Array, width: float, threshold: float) -> list[Gr
     Args:
         openings: (N,) commanded opening at every pose [m].
         width: the opening now [m]; NaN means that of the first pose.
-        threshold: smallest change that counts [m].
     """
     switches: list[GripperSwitch] = []
     command = float(openings[0])
-    if abs(width - command) > threshold:  # False for NaN
+    if abs(width - command) > GRIPPER_SWITCH:  # False for NaN
         # Before the first pose the hand only takes its opening; a grasp would close it altogether.
         switches.append(GripperSwitch(0, command, closing=command < _STEADY))
     i = 1
     while i < len(openings):
         change = float(openings[i]) - command
-        if abs(change) > threshold:
+        if abs(change) > GRIPPER_SWITCH:
             sign = 1.0 if change > 0 else -1.0
             first, last = i, i
             while first > 0 and sign * (openings[first] - openings[first - 1]) > _STEADY:

@@ -12,7 +12,9 @@ from kalm_core.robot.client_limits import JOINT_LOWER, JOINT_UPPER
 from kalm_core.se3 import Array
 from kalm_core.trajectory import JointPath
 
+_START = 0.01  # [rad], from the resting arm to the start; the way from farther off is not certified
 _JOIN = 1e-3  # [rad], between the end of a part and the start of the next
+_WIDER = 0.002  # [m], by which a hand at rest is read differently from time to time
 _PLAN_AGAIN = "plan again from where the arm is now"
 
 
@@ -45,6 +47,20 @@ def demand_fresh(age: float, allowed: float) -> None:
         )
 
 
+def demand_no_wider(planned: float, now: float) -> None:
+    """Compare the opening of the fingers [m] with that for which the motion was certified.
+
+    Raises:
+        MotionRefusedError: they are wider now, or one of the two is not known.
+    """
+    if not now <= planned + _WIDER:
+        raise MotionRefusedError(
+            f"the fingers are {now * 1000:.0f} mm apart, the motion was certified for "
+            f"{planned * 1000:.0f} mm",
+            "plan again; nobody may move the hand in between",
+        )
+
+
 def speed_within(asked: float, most: float) -> float:
     """Return at which share of full speed to move.
 
@@ -62,20 +78,17 @@ def speed_within(asked: float, most: float) -> float:
     return min(asked, most)
 
 
-def demand_executable(
-    parts: Sequence[tuple[str, JointPath]], q: Array, start_tolerance: float
-) -> None:
+def demand_executable(parts: Sequence[tuple[str, JointPath]], q: Array) -> None:
     """Check start and limits of a motion's parts anew, whoever has certified it.
 
     Args:
         parts: name and joint path of each, in order.
         q: (7,) where the arm is [rad].
-        start_tolerance: how far from there the first part may start [rad].
 
     Raises:
         MotionRefusedError: it starts elsewhere, its parts do not meet, or a limit is exceeded.
     """
-    end, tolerance = q, start_tolerance
+    end, tolerance = q, _START
     for name, path in parts:
         away = np.abs(path.positions[0] - end)
         if not away.max() <= tolerance:

@@ -199,12 +199,6 @@ class RobotSettings(Settings):
     gripper_force: float = Field(
         20.0, ge=1.0, le=70.0, description="force of a grasp inside an end-effector path [N]"
     )
-    gripper_switch: float = Field(
-        0.01,
-        ge=0.002,
-        le=0.04,
-        description="change of the commanded opening that makes the arm wait and the hand move [m]",
-    )
     gripper_empty: float = Field(
         0.004,
         ge=0.0,

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from kalm_core.errors import GoalError, MotionRefusedError
 from kalm_core.planning.digest import digest
 from kalm_core.robot.joint_line import joint_line
-from kalm_core.robot.motion_gate import demand_executable, demand_fresh, demand_same, speed_within
+from kalm_core.robot.motion_gate import (
+    demand_executable,
+    demand_fresh,
+    demand_no_wider,
+    demand_same,
+    speed_within,
+)
 from kalm_core.trajectory import JointPath
 
 START = np.array([0.0, -0.7, 0.0, -2.3, 0.0, 1.6, 0.8])
@@ -20,7 +26,7 @@ LINE = joint_line(START, START + 0.2)
 
 def test_a_sound_motion_passes() -> None:
     back = joint_line(START + 0.2, START)
-    demand_executable([("approach", LINE), ("retreat", back)], START + 0.01, 0.05)
+    demand_executable([("approach", LINE), ("retreat", back)], START + 0.005)
     demand_fresh(3.0, 30.0)
     demand_same("ab", "ab")
 
@@ -28,7 +34,7 @@ def test_a_sound_motion_passes() -> None:
 @pytest.mark.parametrize(
     ("parts", "q", "text"),
     [
-        ([("approach", LINE)], START + 0.06, "approach starts 0.060 rad"),
+        ([("approach", LINE)], START + 0.03, "approach starts 0.030 rad"),
         ([("approach", LINE), ("retreat", LINE)], START, "retreat starts 0.200 rad"),
         (
             [("approach", JointPath(LINE.positions + BEYOND, LINE.stamps))],
@@ -41,7 +47,7 @@ def test_a_sound_motion_passes() -> None:
 )
 def test_others_are_refused(parts: list, q: np.ndarray, text: str) -> None:
     with pytest.raises(MotionRefusedError, match=text):
-        demand_executable(parts, q, 0.05)
+        demand_executable(parts, q)
 
 
 def test_old_and_foreign_motions_are_refused() -> None:
@@ -52,6 +58,14 @@ def test_old_and_foreign_motions_are_refused() -> None:
         demand_same("", "ab")
     with pytest.raises(MotionRefusedError, match="altered"):
         demand_same("abc", "ab")
+
+
+def test_fingers_wider_than_certified_are_refused() -> None:
+    demand_no_wider(0.08, 0.0)
+    demand_no_wider(0.0, 0.001)
+    for planned, now in ((0.0, 0.08), (0.06, 0.065), (0.08, float("nan")), (float("nan"), 0.0)):
+        with pytest.raises(MotionRefusedError, match="plan again"):
+            demand_no_wider(planned, now)
 
 
 @given(st.integers(0, LINE.positions.size - 1), st.integers(0, 62))

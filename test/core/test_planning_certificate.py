@@ -9,6 +9,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from planning_scenes import READY
+from scipy.interpolate import PchipInterpolator
+from scipy.spatial import cKDTree
 from test_planning_planner import SETTINGS, keypoints, opening, seen
 
 from kalm_core import fr3_limits
@@ -22,7 +24,7 @@ from kalm_core.planning.motion import Motion
 from kalm_core.planning.obstacles import Obstacles, voxelize
 from kalm_core.planning.planner import MotionPlan, make_planner
 from kalm_core.planning.ranking import best
-from kalm_core.planning.sweep import Reach
+from kalm_core.planning.sweep import Reach, followed
 from kalm_core.trajectory import EndEffectorTrajectory, JointPath
 
 
@@ -182,6 +184,27 @@ def test_no_point_of_the_arm_moves_farther_than_the_step(planner: CertifiedPlann
         assert (swept[0] == a).all() and (swept[-1] == a).all() and index[-1] == 2
         for before, after in list(pairwise(swept))[:: len(swept) // 8 + 1]:
             assert np.linalg.norm(cloud(after) - cloud(before), axis=1).max() <= 0.005
+
+
+def test_what_is_checked_is_the_way_that_the_arm_takes(planner: CertifiedPlanner) -> None:
+    rng = np.random.default_rng(3)
+    path = JointPath(READY + rng.uniform(-0.15, 0.15, (12, 7)), np.linspace(0.0, 6.0, 12))
+    way, pose = followed(path)
+    assert (
+        way[np.searchsorted(pose, np.arange(1, 12), side="right") - 1] == path.positions[1:]
+    ).all()
+    taken = PchipInterpolator(path.stamps, path.positions)(np.linspace(0.0, 6.0, 2001))
+
+    def tools(q: np.ndarray) -> np.ndarray:
+        return planner.model.tool_poses(q)[:, :3, 3]
+
+    def off(postures: np.ndarray) -> float:
+        share = np.linspace(0.0, 1.0, 200)[:, None, None]
+        dense = (postures[:-1] + share * np.diff(postures, axis=0)).reshape(-1, 7)
+        return float(cKDTree(tools(dense)).query(tools(taken))[0].max())
+
+    assert off(path.positions) > 0.004  # what the straight lines between them miss
+    assert off(way) < 0.001
 
 
 def test_the_retreat_goes_straight_back_with_open_fingers(

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from kalm_core.errors import ConfigError, GoalError
-from kalm_core.planning.robot_model import RobotModel, RobotModelSettings
+from kalm_core.planning.robot_model import RobotModel, RobotModelSettings, default_urdf
 from kalm_core.se3 import interpolate_poses, rotation_angle
 
 READY = np.array([0.0, -np.pi / 4, 0.0, -3 * np.pi / 4, 0.0, np.pi / 2, np.pi / 4])
@@ -25,6 +27,19 @@ def test_tool_of_the_ready_posture_is_where_franka_says(model: RobotModel) -> No
     expected = np.diag([1.0, -1.0, -1.0, 1.0])
     expected[:3, 3] = [0.30689, 0.0, 0.48688]
     np.testing.assert_allclose(model.forward(READY), expected, atol=1e-4)
+
+
+def test_a_base_away_from_the_root_is_refused(tmp_path) -> None:
+    text = default_urdf().read_text()
+    link, joint = '<link name="cell"/>', '<joint name="cell_joint" type="fixed">'
+    joint += '<parent link="cell"/><child link="{}"/><origin xyz="0 0 0.8" rpy="0 0 0"/></joint>'
+    names = re.findall(r'<link name="([^"]+)"', text)
+    children = re.findall(r'<child link="([^"]+)"', text)
+    (root,) = set(names) - set(children)
+    moved = tmp_path / "cell.urdf"
+    moved.write_text(text.replace("</robot>", link + joint.format(root) + "</robot>"))
+    with pytest.raises(ConfigError, match="root is fr3_link0"):
+        RobotModel.load(moved)
 
 
 def test_inverse_of_forward_reaches_the_pose_within_limits(model: RobotModel) -> None:

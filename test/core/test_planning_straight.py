@@ -96,7 +96,28 @@ def test_fingers_that_hold_something_stay_apart_until_they_open(commands, grippe
     assert (openings >= told.gripper).all()
     until = next((k for k, command in enumerate(commands) if command >= 0.01), count)
     assert (openings[:until] >= gripper).all()
-    assert (openings[until:] == told.gripper[until:]).all()
+    if all(command in {0.0, 0.08} for command in commands) and gripper >= told.gripper[0]:
+        # told all at once, as our policies do: as told from there on, the wider while they move
+        moved = np.maximum(told.gripper[1:], told.gripper[:-1])
+        assert (openings[max(until, 1) :] <= moved[max(until, 1) - 1 :] + 1e-12).all()
+
+
+def test_fingers_are_as_wide_as_the_arm_will_have_them() -> None:
+    def openings(commands: list[float], gripper: float) -> list[float]:
+        count = len(commands)
+        told = EndEffectorTrajectory(
+            np.tile(np.eye(4), (count, 1, 1)), np.array(commands), np.arange(count) * 0.1
+        )
+        return finger_openings(told, gripper).tolist()
+
+    # opened little by little, the arm opens them at once, where it begins
+    assert openings([0.0, 0.0, 0.02, 0.04, 0.06, 0.08], 0.0) == [0.0, 0.08, 0.08, 0.08, 0.08, 0.08]
+    # closed little by little too: until there they are open
+    assert openings([0.08, 0.08, 0.05, 0.02, 0.0], 0.08) == [0.08, 0.08, 0.05, 0.02, 0.0]
+    # told a little less than they are, they stay
+    assert openings([0.072, 0.072], 0.08) == [0.08, 0.08]
+    # told clearly more, they open before the way there
+    assert openings([0.08, 0.08], 0.02) == [0.08, 0.08]
 
 
 @pytest.fixture(scope="module")

@@ -54,3 +54,18 @@ def test_where_nothing_was_found_it_looks_from_higher_up() -> None:
     path = path_to_other_view(planner, model, DetectedKeypoints.nothing(), frame, joints, 0.04)
     end: Array = model.forward(path.positions[-1])
     assert end[2, 3] > VIEW[2, 3] + 0.05
+
+
+def test_what_is_held_is_not_tilted_for_another_view() -> None:
+    planner, model = make_planner(), RobotModel.load()
+    joints = model.inverse(VIEW, np.array([0.0, -0.5, 0.0, -2.3, 0.0, 1.9, 0.8]), seeds=8)
+    assert joints is not None
+    frame = box_frame(VIEW, [([0.1, -1.0, -0.1], [2.0, 1.0, -0.001]), BLOCK])
+    seen = DetectedKeypoints(CENTER + 0.02 * np.eye(3), np.ones(3, bool), np.ones(3))
+    for keypoints in (seen, DetectedKeypoints.nothing()):
+        path = path_to_other_view(planner, model, keypoints, frame, joints, 0.04, level=True)
+        tools = model.tool_poses(path.positions)
+        lean = np.arccos(np.clip(tools[:, 2, 2] / 1.0, -1.0, 1.0))
+        assert np.abs(lean - lean[0]).max() < np.radians(3.0)
+        turned = np.arctan2(tools[-1, 1, 2], tools[-1, 0, 2])
+        assert abs(turned - np.arctan2(tools[0, 1, 2], tools[0, 0, 2])) > np.radians(10.0)

@@ -270,6 +270,7 @@ def test_an_arm_that_is_held_in_desk_is_told_from_a_lost_one(arm, server, number
         (franky.ControlException("cartesian_reflex"), ReflexError),
         (franky.NetworkException("connection closed by peer"), ConnectionLostError),
         (RuntimeError("Net Exception"), ConnectionLostError),
+        (franky.RealtimeException("unable to set realtime scheduling"), RobotError),
     ],
 )
 def test_what_the_arm_refuses_is_no_lost_connection(arm, monkeypatch, raised, kind):
@@ -280,7 +281,9 @@ def test_what_the_arm_refuses_is_no_lost_connection(arm, monkeypatch, raised, ki
     with pytest.raises(RobotError, match=str(raised)) as error:
         arm.follow_joint_path(joint_line(arm.state().q, AWAY))
     assert type(error.value) is kind
-    assert ("Desk" in error.value.remedy) is (kind is RobotError)
+    slow = isinstance(raised, franky.RealtimeException)
+    assert ("Desk" in error.value.remedy) is (kind is RobotError and not slow)
+    assert ("PREEMPT_RT" in error.value.remedy) is slow
 
 
 def test_a_dead_host_is_named_with_the_remedy():

@@ -97,7 +97,7 @@ def test_poses_are_slowed_by_distance_and_by_turn():
 
 def test_noise_in_the_opening_moves_no_finger():
     noise = np.random.default_rng(0).uniform(-0.004, 0.004, 48)
-    assert gripper_switches(0.04 + noise, 0.04, threshold=0.01) == []
+    assert gripper_switches(0.04 + noise, 0.04) == []
 
 
 def test_a_closing_over_several_poses_is_one_grasp_before_it_begins():
@@ -105,16 +105,16 @@ def test_a_closing_over_several_poses_is_one_grasp_before_it_begins():
     openings[20:26] = np.linspace(0.08, 0.02, 6)
     openings[26:] = 0.02
     openings[40:] = 0.07
-    close, open_again = gripper_switches(openings, 0.08, threshold=0.01)
+    close, open_again = gripper_switches(openings, 0.08)
     assert close == (20, 0.02, True)
     assert open_again == (39, 0.07, False)
 
 
 def test_a_hand_that_is_not_as_the_path_begins_moves_first():
-    assert gripper_switches(np.full(5, 0.08), 0.02, 0.01) == [(0, 0.08, False)]
-    assert gripper_switches(np.full(5, 0.065), 0.08, 0.01) == [(0, 0.065, False)]
-    assert gripper_switches(np.full(5, 0.0), 0.08, 0.01) == [(0, 0.0, True)]
-    assert gripper_switches(np.full(5, 0.01), float("nan"), 0.01) == []
+    assert gripper_switches(np.full(5, 0.08), 0.02) == [(0, 0.08, False)]
+    assert gripper_switches(np.full(5, 0.065), 0.08) == [(0, 0.065, False)]
+    assert gripper_switches(np.full(5, 0.0), 0.08) == [(0, 0.0, True)]
+    assert gripper_switches(np.full(5, 0.01), float("nan")) == []
 
 
 def test_settings_out_of_range_are_named():

@@ -15,9 +15,9 @@ from kalm_ros.heartbeat import Heartbeat
 from kalm_ros.motion_messages import view_motion_to_ros
 
 with GraphClient("mortal_client") as client, Heartbeat(client.node).beating() as word:
-    q = joint_state_from_ros(client.read_topic("joint_states", JointState, 20.0))[0]
+    q, width = joint_state_from_ros(client.read_topic("joint_states", JointState, 20.0))
     path = joint_line(q, np.array([float(value) for value in sys.argv[1:]]), 0.5)
-    motion = view_motion_to_ros(path, client.node.get_clock().now().nanoseconds)
+    motion = view_motion_to_ros(path, client.node.get_clock().now().nanoseconds, width)
     client.call_action(
         "robot/execute_motion",
         ExecuteMotion,

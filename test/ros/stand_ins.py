@@ -31,6 +31,7 @@ class StandIn:
         speed: of the tool along x [m/s].
         height, frame: of the tool's pose [m].
         silent: names of what is not published ("color", "depth", "info", "joints", "pose").
+        camera_ahead: by how much the camera's clock is ahead [s].
         depth_delay: by how much depth stamps differ from colour stamps [s].
     """
 
@@ -40,6 +41,7 @@ class StandIn:
         self.height, self.frame = 0.5, c.BASE_FRAME
         self.silent: set[str] = set(silent)
         self.depth_delay = 0.0
+        self.camera_ahead = 0.0
         self.published: dict[int, np.ndarray] = {}
         self._x = 0.4
         self._make(namespace)
@@ -91,6 +93,7 @@ class StandIn:
             tick += 1
 
     def _image(self, stamp, tick) -> None:
+        stamp += int(self.camera_ahead * 1e9)
         header = c.header_to_ros(stamp, c.CAMERA_FRAME)
         color = np.full((24, 32, 3), tick % 256, np.uint8)
         depth = np.full((24, 32), 0.5 + tick * 0.001, np.float32)

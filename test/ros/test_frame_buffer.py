@@ -96,6 +96,17 @@ def test_depth_of_another_time_is_refused(world):
         buffer.fresh(Progress())
 
 
+def test_a_camera_whose_clock_is_ahead_is_named(world):
+    stand_in, buffer = world
+    stand_in.camera_ahead = 0.2
+    time.sleep(0.5)
+    assert buffer.fresh(Progress()).stamp  # the poses of its time come soon enough
+    stand_in.camera_ahead = 2.0
+    time.sleep(1.0)
+    with pytest.raises(NoImageError, match=r"after the newest pose.*one clock"):
+        buffer.fresh(Progress())
+
+
 def test_waiting_can_be_stopped(world):
     stand_in, buffer = world
     stand_in.silent = {"color"}

@@ -43,7 +43,7 @@ def wire(message: CertifiedMotion) -> CertifiedMotion:
 
 def test_a_motion_survives_the_wire_with_its_digest() -> None:
     sent = motion()
-    message = wire(motion_to_ros(sent, PASSED, STAMP))
+    message = wire(motion_to_ros(sent, PASSED, STAMP, 0.08))
     assert message.digest == motion_digest(message) and len(message.digest) == 64
     approach, execution, joints, retreat = motion_from_ros(message)
     np.testing.assert_array_equal(approach.positions, sent.approach.positions)
@@ -54,7 +54,7 @@ def test_a_motion_survives_the_wire_with_its_digest() -> None:
 
 
 def test_a_motion_to_a_view_is_an_approach_alone() -> None:
-    message = wire(view_motion_to_ros(joint_line(START, START + 0.1), STAMP))
+    message = wire(view_motion_to_ros(joint_line(START, START + 0.1), STAMP, 0.08))
     assert message.digest == motion_digest(message)
     assert motion_from_ros(message)[1:] == (None, None, None)
 
@@ -71,10 +71,11 @@ def test_a_motion_to_a_view_is_an_approach_alone() -> None:
         lambda m: m.execution_joints.points[0].positions.__setitem__(6, 0.7),
         lambda m: m.retreat.points.pop(),
         lambda m: setattr(m.header.stamp, "sec", 5),
+        lambda m: setattr(m, "gripper", 0.0),
     ],
 )
 def test_whatever_is_altered_changes_the_digest(alter) -> None:
-    message = wire(motion_to_ros(motion(), PASSED, STAMP))
+    message = wire(motion_to_ros(motion(), PASSED, STAMP, 0.08))
     alter(message)
     assert motion_digest(message) != message.digest
 
@@ -83,21 +84,30 @@ def test_whatever_is_altered_changes_the_digest(alter) -> None:
 @pytest.mark.parametrize("points", [slice(3, 4), slice(None)])
 @pytest.mark.parametrize("count", [0, 6, 8])
 def test_a_point_without_seven_positions_is_refused(part: str, points: slice, count: int) -> None:
-    message = motion_to_ros(motion(), PASSED, STAMP)
+    message = motion_to_ros(motion(), PASSED, STAMP, 0.08)
     for point in getattr(message, part).points[points]:
         point.positions = [0.1] * count
     with pytest.raises(MotionRefusedError, match=f"{part} holds {count} positions, expected 7"):
         motion_digest(wire(message))
 
 
+@pytest.mark.parametrize("part", ["approach", "execution_joints", "retreat"])
+def test_joints_in_another_order_are_refused(part: str) -> None:
+    message = motion_to_ros(motion(), PASSED, STAMP, 0.08)
+    names = getattr(message, part).joint_names
+    names[0], names[2] = names[2], names[0]
+    with pytest.raises(MotionRefusedError, match="in this order"):
+        motion_digest(wire(message))
+
+
 def test_what_failed_is_never_sent() -> None:
     failed = Certificate(Failure("collision", "approach", 3, "link fr3_link5 touches"))
     with pytest.raises(GoalError, match="not certified: link fr3_link5"):
-        motion_to_ros(motion(), failed, STAMP)
+        motion_to_ros(motion(), failed, STAMP, 0.08)
 
 
 def test_half_a_motion_is_refused() -> None:
-    whole = motion_to_ros(motion(), PASSED, STAMP)
+    whole = motion_to_ros(motion(), PASSED, STAMP, 0.08)
     with pytest.raises(GoalError, match="no approach"):
         motion_from_ros(CertifiedMotion())
     whole.execution_joints.points.clear()
@@ -106,7 +116,7 @@ def test_half_a_motion_is_refused() -> None:
 
 
 def test_joints_of_other_times_than_the_execution_are_refused() -> None:
-    message = motion_to_ros(motion(), PASSED, STAMP)
+    message = motion_to_ros(motion(), PASSED, STAMP, 0.08)
     message.execution_joints.points[-1].time_from_start.sec += 1
     with pytest.raises(GoalError, match=r"up to 1.000 s apart"):
         motion_from_ros(message)

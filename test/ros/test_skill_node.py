@@ -151,6 +151,15 @@ def test_a_second_look_from_elsewhere_comes_before_giving_up(bench):
     assert len(words) == 2 and "" not in words
 
 
+@pytest.mark.parametrize("skill", ["open", "pour"])
+def test_what_is_held_is_kept_level_on_the_way_to_another_view(bench, skill):
+    bench.places["hold"].width = 0.058
+    bench.places["plan"].error = NoFeasibleTrajectoryError("16 collide")
+    bench.places["plan"].errors_left = 1
+    assert bench.run(skill)[1] is Outcome.SUCCEEDED
+    assert [goal.level for goal in bench.places["look again"].goals] == [skill == "pour"]
+
+
 def test_what_is_not_found_is_looked_for_from_elsewhere_where_that_is_allowed(graph, tmp_path):
     bench = Bench(graph, tmp_path, search=True)
     bench.places["detect"].error = KeypointsNotFoundError("0 of 8 keypoints found")

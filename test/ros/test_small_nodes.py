@@ -176,7 +176,7 @@ def test_a_plan_that_fails_leaves_nothing_of_the_last_one_on_display(graph):
     frame = RgbdFrame(
         np.zeros((120, 160, 3), np.uint8), np.ones((120, 160), np.float32), camera, np.eye(4)
     )
-    node._display.show(plan, frame, motion_to_ros(plan.motion, plan.certificate, 1))
+    node._display.show(plan, frame, motion_to_ros(plan.motion, plan.certificate, 1, 0.08))
     node._tried = 7
     shown = [
         latched(graph, kind, f"kalm/{name}")
