@@ -7,7 +7,6 @@ velocities, torques, and how the last two change. What is sent is the same.
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import numpy as np
@@ -38,8 +37,14 @@ _LAYOUT = (
 )
 """Numbers that libfranka's state begins with, in their order, as 32-bit floats."""
 
-_MODES, _ROBOT_MODE = -89, -5
-"""Where its bytes for the generator's and the controller's mode and for the robot's are."""
+_BYTES = {
+    "motion_generator_mode": slice(-89, -88),
+    "controller_mode": slice(-88, -87),
+    "errors": slice(-87, -46),
+    "reflex_reason": slice(-46, -5),
+    "robot_mode": slice(-5, -4),
+}
+"""Where its modes and errors are, counted from its end."""
 
 
 def _places() -> dict[str, slice]:
@@ -54,7 +59,7 @@ _AT = _places()
 
 
 class LeanState:
-    """One state as it is sent, good until the next step; has what franky-sim's server asks of it.
+    """One state as it is sent; has what franky-sim's server asks of it.
 
     Args:
         q: (7,) joint positions [rad].
@@ -64,13 +69,13 @@ class LeanState:
 
     def __init__(self, q: Array, O_T_EE: Array, packed: bytearray) -> None:
         self.q, self.q_d, self.O_T_EE, self._packed = q, q, O_T_EE, packed
+        self.errors = (False,) * 41
 
-    def replace(self, *, robot_mode: Any, controller_mode: Any, motion_generator_mode: Any) -> Any:
-        """Write the modes into it."""
-        struct.pack_into(
-            "<BB", self._packed, len(self._packed) + _MODES, motion_generator_mode, controller_mode
-        )
-        self._packed[_ROBOT_MODE] = robot_mode
+    def replace(self, **fields: Any) -> LeanState:
+        """Write modes or errors into it."""
+        for name, value in fields.items():
+            # one byte each: a mode, or a flag for every error there is
+            self._packed[_BYTES[name]] = bytes(value if isinstance(value, tuple) else (value,))
         return self
 
     def pack_state(self) -> bytes:
@@ -171,7 +176,7 @@ class LeanRobot(FrankaMujocoRobot):  # type: ignore[misc]
         # franky-sim sends accelerations and velocities of the elbow in this order
         self._put((ddq[2], 0.0), "delbow_c")
         self._put((dq[2], 0.0), "ddelbow_c")
-        self._state = LeanState(q, pose, self._packed)
+        self._state = LeanState(q, pose, bytearray(self._packed))
         # private there, as nobody but it is meant to make a step
         self._BaseRobot__prev_t, self._BaseRobot__t = self._BaseRobot__t, self._BaseRobot__t + STEP
 

@@ -59,6 +59,8 @@ def test_what_is_sent_is_what_franky_sim_would_send_to_the_bit(rests: int) -> No
             else:
                 robot.torque_control(_pushed(tick))
             simulator.step()
-        sent, expected = (s.robot.state.replace(**MODES).pack_state() for s in (ours, theirs))
+        flags = dict.fromkeys(("errors", "reflex_reason"), tuple(k == tick % 50 for k in range(41)))
+        told = {**MODES, **(flags if tick % 3 == 0 else {})}
+        sent, expected = (s.robot.state.replace(**told).pack_state() for s in (ours, theirs))
         assert sent == expected, f"in step {tick}"
     np.testing.assert_array_equal(ours.data.qpos, theirs.data.qpos)
