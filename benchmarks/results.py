@@ -90,6 +90,7 @@ class Results:
         command: that makes it again.
         commit: of the code, as this is made.
         full: False for a reduced run, which goes to `NAME.small.json` and is not committed.
+        seconds: spent on the rows, where that is known otherwise than by this object's life.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Results:
     rows: list[Row] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     commit: str = field(default_factory=_commit)
+    seconds: float | None = None
 
     def add(self, row: Row) -> None:
         """Append a row."""
@@ -120,6 +122,8 @@ class Results:
             of_former = {row["id"]: {"commit": former["commit"]} | row for row in former["rows"]}
             rows = of_former | rows
             seconds += former["seconds"]
+        if self.seconds is not None:
+            seconds = self.seconds
         content = {
             "name": self.name,
             "command": self.command,

@@ -22,6 +22,7 @@ episode that fails there is a picture.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -138,11 +139,14 @@ def _journal(out: Path, task: str, folder: str, name: str) -> Journal:
     return Journal(out / task / folder / f"{name}.jsonl")
 
 
-def _spent(out: Path, task: str, method: Method) -> float:
-    """Return the wall time of the episodes of earlier runs [s]."""
-    folders = (method.name, f"{method.name}_graph")
-    journals = [_journal(out, task, folder, name) for folder in folders for name in SETS]
-    return sum(sum(e.seconds.values()) for journal in journals for e in journal.episodes)
+def _spent(out: Path) -> float:
+    """Return the wall time of all episodes that are on disk, those that two rows share once [s]."""
+    spent: dict[tuple[str, ...], float] = {}
+    for path in out.glob("*/*/*.jsonl"):
+        for line in path.read_text().splitlines():
+            task, name = path.parent.parent.name, path.stem
+            spent[task, name, line] = sum(json.loads(line)["seconds"].values())
+    return sum(spent.values())
 
 
 def _known(out: Path, task: str, method: Method, number: int) -> Learned | None:
@@ -201,7 +205,7 @@ def main(  # noqa: PLR0917 - options of a command
                     do_in_graph(out / task, task_named(task), min(graph, episodes), sheet)
             for row in rows_of(out, task, method, episodes):
                 results.add(row)
-            results.started -= _spent(out, task, method) if finished else 0.0
+    results.seconds = _spent(out)
     console.print(f"written: {results.write(update=update)}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kalm_core.robot.gripper_switches import GRIPPER_SWITCH, gripper_switches
+from kalm_core.robot.gripper_switches import gripper_switches, opening_before
 from kalm_core.se3 import Array
 from kalm_core.trajectory import EndEffectorTrajectory
 
@@ -35,7 +35,7 @@ def finger_openings(trajectory: EndEffectorTrajectory, gripper: float) -> Array:
 
 def _as_moved(told: Array, gripper: float) -> Array:
     """Return the wider of the openings before and after the hand's movement at every pose."""
-    width = max(gripper, float(told[0])) if told[0] - gripper > GRIPPER_SWITCH else gripper
+    width = opening_before(float(told[0]), gripper)
     openings = np.full(len(told), width)
     for switch in gripper_switches(told, width):
         openings[switch.pose + 1 :] = switch.opening

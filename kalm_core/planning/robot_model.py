@@ -110,16 +110,15 @@ class RobotModel:
         self._tool = self._model.getFrameId(settings.tool_frame)
         base = self._model.getFrameId(BASE_FRAME)
         pin.framesForwardKinematics(self._model, self._data, pin.neutral(self._model))
-        self._T_base_root: Any = self._data.oMf[base].inverse()
-        if not self._T_base_root.isIdentity(1e-6):
-            at = self._data.oMf[base].translation
+        T_root_base = self._data.oMf[base]
+        if not T_root_base.isIdentity(1e-6):
+            at = np.round(T_root_base.translation, 3).tolist()
             raise ConfigError(
-                f"{self.urdf} has {BASE_FRAME} at {np.round(at, 3).tolist()} m of its root, and "
-                "what the camera sees is placed as if it were the root",
+                f"{self.urdf} has {BASE_FRAME} at {at} m of its root, and what the camera sees is "
+                "placed as if it were the root",
                 f"take a URDF whose root is {BASE_FRAME}, upright and not turned",
             )
         self._placements = [self._model.jointPlacements[j].homogeneous for j in range(1, 8)]
-        self._placements[0] = self._T_base_root.homogeneous @ self._placements[0]
         frame = self._model.frames[self._tool]
         if frame.parentJoint != len(self._placements):
             raise ConfigError(f"{settings.tool_frame} is not carried by the last joint of the arm")
@@ -150,7 +149,7 @@ class RobotModel:
     def forward(self, q: Array) -> Array:
         """Return T_base_ee (4, 4), the pose of the tool frame at joints q (7,) [rad]."""
         self._pin.framesForwardKinematics(self._model, self._data, seven_joints(q))
-        pose: Array = (self._T_base_root * self._data.oMf[self._tool]).homogeneous
+        pose: Array = self._data.oMf[self._tool].homogeneous
         return pose.copy()
 
     def joint_poses(self, q: Array) -> Array:
@@ -193,7 +192,7 @@ class RobotModel:
         The null space draws every joint softly towards the middle of its range.
         """
         pin, s = self._pin, self.settings
-        target = self._T_base_root.inverse() * pin.SE3(T_base_ee[:3, :3], T_base_ee[:3, 3])
+        target = pin.SE3(T_base_ee[:3, :3], T_base_ee[:3, 3])
         q = np.clip(q, self._low, self._high)
         middle, reach = (self._low + self._high) / 2, (self._high - self._low) / 2
         position, rotation = np.inf, np.inf

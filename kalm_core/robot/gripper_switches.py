@@ -27,6 +27,16 @@ class GripperSwitch(NamedTuple):
     closing: bool
 
 
+def opening_before(first: float, width: float) -> float:
+    """Return how wide the fingers are on the way to a path [m]: they open for it, never close.
+
+    Args:
+        first: commanded opening at the first pose [m].
+        width: the opening now [m].
+    """
+    return first if first - width > GRIPPER_SWITCH else width
+
+
 def gripper_switches(openings: Array, width: float) -> list[GripperSwitch]:
     """Find the changes of the opening that are meant, not noise.
 

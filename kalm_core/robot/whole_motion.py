@@ -9,7 +9,7 @@ from kalm_core.fr3_limits import HAND_OPENING
 from kalm_core.progress import Progress
 from kalm_core.robot.franky_arm import FrankyArm
 from kalm_core.robot.gripper_driver import demand_known_opening
-from kalm_core.robot.gripper_switches import GRIPPER_SWITCH
+from kalm_core.robot.gripper_switches import opening_before
 from kalm_core.robot.punctuality import Punctuality
 from kalm_core.se3 import Array
 from kalm_core.trajectory import EndEffectorTrajectory, JointPath
@@ -62,11 +62,11 @@ def do_motion(  # noqa: PLR0917 (the parts of a motion, in their order)
             raise type(error)(f"{_WORDS[name]}: {error.problem}", error.remedy) from error
 
     if execution is not None:
-        opening = min(float(execution.gripper[0]), HAND_OPENING)
         state = arm.state()
         width = state.gripper_width
         demand_known_opening(width, ", ".join(state.errors))  # else the way there is in vain
-        if width < opening - GRIPPER_SWITCH:
+        opening = opening_before(min(float(execution.gripper[0]), HAND_OPENING), width)
+        if opening > width:
             arm.move_gripper(opening, 0.0, 0.0, progress)
     follow("approach", lambda p: arm.follow_joint_path(approach, speed_scale, p))
     if execution is not None and execution_joints is not None:
