@@ -21,6 +21,7 @@ from kalm_core.cli import app, main
 from kalm_core.commands.parameter_file import config_folder, read_parameters, suite_parameters
 from kalm_core.commands.terminal import DEBUG, progress_bars
 from kalm_core.errors import CancelledError, ConfigError, DemonstrationError
+from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.learning import LearningSettings
 from kalm_core.progress import Progress
@@ -331,6 +332,20 @@ def test_detect_takes_the_settings_that_the_skill_was_distilled_with(
     own.write_text("keypoint_node: {ros__parameters: {as_learned: false}}")
     assert RUN.invoke(app, [*line, "--config", str(own)]).exit_code == 0
     assert used == [False, False, True]
+
+
+def test_detect_refuses_a_skill_of_the_simulators_mount_on_a_calibrated_arm(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    record = {"hand_eye": HandEyeSettings().model_dump(mode="json")}
+    skill = SimpleNamespace(name="open", perception={}, reference=None, record=record)
+    monkeypatch.setattr("kalm_core.skill.load_skill", lambda _: skill)
+    own = tmp_path / "my_robot.yaml"
+    own.write_text("/**: {ros__parameters: {hand_eye: {translation: [0.05, 0.0, -0.06]}}}")
+    line = ["detect", "skill", str(folder / "001"), "--picture", str(tmp_path / "found.png")]
+    result = RUN.invoke(app, [*line, "--config", str(own)])
+    assert result.exit_code == 1
+    assert "learn it again" in " ".join(result.stderr.split())
 
 
 def test_detect_refuses_a_picture_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:

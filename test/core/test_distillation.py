@@ -6,11 +6,18 @@ from distilled_cabinet import PHI, SETTINGS, demonstrations, distilled
 
 from kalm_core.constellation import fit_upright
 from kalm_core.distillation import distill
-from kalm_core.errors import CancelledError, DemonstrationError, DistillationError
+from kalm_core.distillation_settings import DistillationSettings
+from kalm_core.errors import (
+    CancelledError,
+    ConfigError,
+    DemonstrationError,
+    DistillationError,
+)
 from kalm_core.progress import Progress
 from kalm_core.proposal.geometric import GeometricProposer
 from kalm_core.proposal.mask import Mask
 from kalm_core.se3 import transform_points
+from kalm_core.settings import parse_settings
 
 DEMONSTRATIONS = [item for item, _ in demonstrations()]
 FEW = SETTINGS.model_copy(update={"candidates": 12, "max_regions": 1})
@@ -162,3 +169,8 @@ def test_distillation_reports_and_can_be_stopped():
     with pytest.raises(CancelledError):
         distill(DEMONSTRATIONS, SETTINGS, Progress(lambda *step: stages.append(step[0]), stop))
     assert stages == ["propose", "propose"]
+
+
+def test_more_keypoints_than_candidates_are_refused_at_once():
+    with pytest.raises(ConfigError, match="at most candidates, 50"):
+        parse_settings(DistillationSettings, {"keypoints": 64}, "learning")

@@ -13,6 +13,7 @@ from kalm_core import learning
 from kalm_core.demonstration import Demonstration
 from kalm_core.distillation import Attempt, DistillationSettings
 from kalm_core.errors import BackendUnavailableError, CancelledError, DemonstrationError, GoalError
+from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints, ReferenceKeypoints
 from kalm_core.learning import Journal, LearningSettings, learn_from_demonstrations, learn_skill
 from kalm_core.learning_record import learned_sentence
@@ -291,6 +292,7 @@ def test_unreadable_bags_and_copies_are_left_out(lesson, tmp_path, monkeypatch):
     assert skill.demonstrations[0].bag == str(Path("demo_0").absolute())  # from anywhere
     assert skill.demonstrations[0].sha256 == "sum of demo_0"
     assert "read" in skill.record["seconds"]
+    assert skill.record["hand_eye"] == HandEyeSettings().model_dump(mode="json")
 
 
 def test_two_bags_of_one_name_are_refused_before_anything_is_read(tmp_path):

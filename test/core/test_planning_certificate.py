@@ -207,6 +207,27 @@ def test_what_is_checked_is_the_way_that_the_arm_takes(planner: CertifiedPlanner
     assert off(way) < 0.001
 
 
+def test_the_certificate_looks_where_the_arm_bends(
+    planner: CertifiedPlanner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = np.array([0.0, 0.3, -0.3, 0.3, 0.0])[:, None] * np.eye(7)[0]
+    turns = turns + np.array([0.0, 0.0, 0.3, 0.3, 0.0])[:, None] * np.eye(7)[3]
+    path = JointPath(READY + turns, np.linspace(0.0, 4.0, 5))
+    looked: list[np.ndarray] = []
+
+    def note(q: np.ndarray) -> bool:
+        looked.append(q)
+        return True
+
+    monkeypatch.setattr(planner.certifier, "_check_limits", lambda *_: None)
+    monkeypatch.setattr(planner.surroundings, "free_exactly", note)
+    planner.certifier.demand_free(path, READY, 0.08)
+    taken = PchipInterpolator(path.stamps, path.positions)(np.linspace(0.0, 4.0, 4001))
+    tools = planner.model.tool_poses(taken)[:, :3, 3]
+    seen = planner.model.tool_poses(np.array(looked))[:, :3, 3]
+    assert cKDTree(tools).query(seen)[0].max() < 0.001
+
+
 def test_the_retreat_goes_straight_back_with_open_fingers(
     planner: CertifiedPlanner, view: np.ndarray
 ) -> None:

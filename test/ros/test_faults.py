@@ -20,9 +20,11 @@ from benchmarks.execution_graph import StandInEntry
 from benchmarks.execution_sim import FAULT_SERVICE
 from kalm_core.errors import Outcome
 from kalm_core.robot.joint_line import joint_line
-from kalm_interfaces.action import ExecuteTrajectory, MoveGripper
+from kalm_interfaces.action import ExecuteMotion, ExecuteTrajectory, MoveGripper
 from kalm_ros import conversions as c
 from kalm_ros.client import GraphClient
+from kalm_ros.heartbeat import Heartbeat
+from kalm_ros.motion_messages import view_motion_to_ros
 from kalm_ros.node_table import select_nodes
 from kalm_ros.supervisor import Supervisor
 from kalm_sim.viewpoints import READY
@@ -150,6 +152,20 @@ def test_fingers_that_are_stuck_are_named(cell):
     assert cell.gripper(0.02) is Outcome.GRIPPER_BLOCKED
     cell.fault("clear")
     assert cell.gripper(0.02) is Outcome.SUCCEEDED
+
+
+def test_a_motion_for_narrower_fingers_is_refused(cell):
+    cell.go_ready()
+    assert cell.gripper(0.06) is Outcome.SUCCEEDED
+    now = cell.client.node.get_clock().now().nanoseconds
+    path = joint_line(cell.joints(), cell.away(), PEAK)
+    with Heartbeat(cell.client.node).beating() as word:
+        motion = view_motion_to_ros(path, now, 0.02)
+        goal = ExecuteMotion.Goal(motion=motion, speed_scale=1.0, client=word)
+        outcome = cell.client.call_action("robot/execute_motion", ExecuteMotion, goal, 60.0).outcome
+    assert Outcome(outcome.code) is Outcome.MOTION_REFUSED
+    assert "certified for 20 mm" in outcome.message
+    cell.assert_still()
 
 
 def test_the_arm_stops_when_its_client_is_killed(cell):

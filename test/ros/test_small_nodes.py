@@ -12,16 +12,19 @@ import rclpy
 from geometry_msgs.msg import Point
 from rclpy.node import Node
 from sensor_msgs.msg import Image
+from small_skill import make_skill
 from stand_ins import await_server
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
 from kalm_core.errors import BackendUnavailableError, ConfigError, Outcome
+from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.planning.certificate import Certificate
 from kalm_core.planning.motion import Motion
 from kalm_core.planning.planner import MotionPlan
 from kalm_core.rgbd import Intrinsics, RgbdFrame
 from kalm_core.se3 import make_pose
+from kalm_core.skill import write_skill
 from kalm_core.trajectory import EndEffectorTrajectory, JointPath
 from kalm_interfaces.action import (
     DetectKeypoints,
@@ -103,6 +106,19 @@ def test_keypoint_node_refuses(graph, tmp_path, skill, outcome):
     status, ended, result = run(graph, DetectKeypoints, "kalm/detect_keypoints", goal)
     assert (status, ended) == (ABORTED, outcome)
     assert result.outcome.message
+
+
+def test_keypoint_node_refuses_a_skill_of_the_simulators_mount(graph, tmp_path):
+    from kalm_ros.keypoint_node import KeypointNode
+
+    record = {"hand_eye": HandEyeSettings().model_dump(mode="json")}
+    write_skill(make_skill("open", **record), tmp_path)
+    parameters = {"skills": str(tmp_path), "hand_eye__translation": [0.05, 0.0, -0.06]}
+    start(graph, KeypointNode, **parameters)
+    goal = DetectKeypoints.Goal(skill="open")
+    _, ended, result = run(graph, DetectKeypoints, "kalm/detect_keypoints", goal)
+    assert ended is Outcome.CALIBRATION_MISMATCH
+    assert "learn it again" in result.outcome.message
 
 
 def test_keypoint_node_takes_the_settings_that_the_skill_was_distilled_with(graph, tmp_path):
