@@ -245,10 +245,12 @@ class FrameBuffer:
                 f"at most {self._settings.pair_tolerance} s is taken",
                 "switch on enable_sync of the camera, or lower its rate if images get lost",
             )
-        ahead = (self._color[-1][0] - self._poses[-1][0]) / NANOSECONDS
-        if ahead > self._settings.still_window:
+        # of the oldest image: poses may reach the newest one late because this process is busy
+        first = next(stamp for stamp, _ in self._color if stamp >= oldest)
+        ahead = (first - self._poses[-1][0]) / NANOSECONDS
+        if ahead > 0:
             return NoImageError(
-                f"the newest image is stamped {ahead:.2f} s after the newest pose of the tool",
+                f"every image is stamped {ahead:.2f} s or more after the newest pose of the tool",
                 "let camera and arm stamp with one clock",
             )
         return NoImageError(

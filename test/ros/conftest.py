@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kalm_ros.private_graph import free_domain
+from kalm_ros.private_graph import free_domain, release_domain
 
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(free_domain())
@@ -28,6 +28,7 @@ class Graph:
     """
 
     def __init__(self, domain: int | None = None) -> None:
+        self._own_domain = domain is None
         self.domain = free_domain() if domain is None else domain
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=self.domain)
@@ -80,6 +81,8 @@ class Graph:
         for node in self.nodes:
             node.destroy_node()
         rclpy.try_shutdown(context=self.context)
+        if self._own_domain:
+            release_domain(self.domain)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
+from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from kalm_core.rgbd import Intrinsics
@@ -36,7 +37,9 @@ class StandIn:
     """
 
     def __init__(self, graph, namespace="", silent=frozenset()) -> None:
-        self.node = graph.make("stand_in")
+        # not served: `restart` takes a publisher away, which ends an executor that spins
+        self.node = Node("stand_in", context=graph.context)
+        graph.nodes.append(self.node)
         self.speed = 0.0
         self.height, self.frame = 0.5, c.BASE_FRAME
         self.silent: set[str] = set(silent)

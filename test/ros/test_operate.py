@@ -16,7 +16,7 @@ import pytest
 from kalm_core.errors import BackendUnavailableError
 from kalm_ros.client import GraphClient
 from kalm_ros.hand_guide import guided_by_hand
-from kalm_ros.private_graph import free_domain
+from kalm_ros.private_graph import free_domain, release_domain
 
 LEASE = 20.0
 """Fast DDS gives up a node that was killed after this time [s]."""
@@ -47,12 +47,14 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setitem(os.environ, "ROS_DOMAIN_ID", str(free_domain()))
+    domain = free_domain()
+    monkeypatch.setitem(os.environ, "ROS_DOMAIN_ID", str(domain))
     server = Server()
     yield server
     server.kill()
     assert server.process.stdout is not None
     server.process.stdout.close()
+    release_domain(domain)
 
 
 @contextmanager
