@@ -17,7 +17,7 @@ from kalm_ros.frame_buffer import FrameBuffer, FrameSettings
 @pytest.fixture
 def world(graph):
     stand_in = StandIn(graph)
-    buffer = FrameBuffer(graph.make("listener"), FrameSettings(timeout=1.5), HandEyeSettings())
+    buffer = FrameBuffer(graph.make("listener"), FrameSettings(timeout=3.0), HandEyeSettings())
     yield stand_in, buffer
     stand_in.close()
 
