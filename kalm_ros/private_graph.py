@@ -52,7 +52,8 @@ def release_domain(domain: int) -> None:
 
 def take_free_domain() -> None:
     """Let this process and those that it starts speak on a free domain, unless one is set."""
-    os.environ.setdefault("ROS_DOMAIN_ID", str(free_domain()))
+    if "ROS_DOMAIN_ID" not in os.environ:
+        os.environ["ROS_DOMAIN_ID"] = str(free_domain())
 
 
 def free_loopback() -> str:
