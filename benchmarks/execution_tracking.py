@@ -82,7 +82,7 @@ def measure(seeds: list[int], say: Any) -> list[Row]:
     pulled: list[float] = []
     first = cleared(draw_scene(NEW_SCENES))
     with Laboratory(first, realtime=False) as laboratory:
-        arm = RecordingArm(RobotSettings.for_simulator(laboratory.hostname))
+        arm = RecordingArm(RobotSettings.for_simulator(laboratory.hostname, realtime=False))
         try:
             for seed in seeds:
                 trajectory, joints = shown_trajectory(seed, robot)

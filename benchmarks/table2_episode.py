@@ -24,6 +24,7 @@ OUTSIDE = {
     Outcome.NO_IMAGE,
     Outcome.CONNECTION_LOST,
     Outcome.CLIENT_GONE,
+    Outcome.TOO_SLOW,
     Outcome.INTERNAL_ERROR,
 }
 """Endings that say nothing about the method."""

@@ -34,6 +34,7 @@ class Outcome(IntEnum):
     TRACKING_ERROR = 45
     MOTION_REFUSED = 46
     CLIENT_GONE = 47
+    TOO_SLOW = 48
 
     BAD_DEMONSTRATION = 50
     DISTILLATION_FAILED = 51
@@ -173,6 +174,12 @@ class ClientGoneError(RobotError):
     """Whoever asked for a motion fell silent while the arm moved."""
 
     outcome = Outcome.CLIENT_GONE
+
+
+class TooSlowError(RobotError):
+    """The program that moves the arm got too little of the processor to keep up."""
+
+    outcome = Outcome.TOO_SLOW
 
 
 class DemonstrationError(KalmError):

@@ -1,22 +1,26 @@
 """Pairs colour, depth, intrinsics and the camera's pose into RGB-D frames.
 
 The camera sits in the hand: `T_base_cam(t) = T_base_ee(t) · T_ee_cam`, with the tool's pose at the
-image's stamp. A frame that was taken while the arm moved is not used.
+image's stamp. A frame that was taken while the arm moved is not used; nor is an image that is
+stamped after the poses that came before it, for two clocks that disagree make a moving arm look
+still.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
 from pydantic import Field
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.subscription import MessageInfo
 from sensor_msgs.msg import CameraInfo, Image
 
 from kalm_core.bags import topics
@@ -37,6 +41,15 @@ from kalm_ros.conversions import (
 )
 from kalm_ros.gate import Gate
 from kalm_ros.qos import IMAGES, LISTEN_POSES, LISTEN_SENSOR
+
+
+class Arrival(NamedTuple):
+    """A message, when it was stamped, and when the middleware received it [ns]."""
+
+    stamp: int
+    received: int
+    value: Any
+
 
 Usable = tuple[int, Image, Image, CameraInfo, Array]
 """Stamp [ns], colour, depth, intrinsics, T_base_ee."""
@@ -107,11 +120,11 @@ class FrameBuffer:
         self._settings = settings
         self._T_ee_cam = hand_eye.T_ee_cam
         self._arrived = threading.Condition()
-        self._color: deque[tuple[int, Image]] = deque(maxlen=IMAGES_KEPT)
-        self._depth: deque[tuple[int, Image]] = deque(maxlen=IMAGES_KEPT)
-        self._info: deque[tuple[int, CameraInfo]] = deque(maxlen=1)
-        self._poses: deque[tuple[int, Array]] = deque(maxlen=POSES_KEPT)
-        self._topics: dict[str, deque[Any]] = {}
+        self._color: deque[Arrival] = deque(maxlen=IMAGES_KEPT)
+        self._depth: deque[Arrival] = deque(maxlen=IMAGES_KEPT)
+        self._info: deque[Arrival] = deque(maxlen=1)
+        self._poses: deque[Arrival] = deque(maxlen=POSES_KEPT)
+        self._topics: dict[str, deque[Arrival]] = {}
         self._gates: list[Gate] = []
         images = IMAGES if settings.reliable else LISTEN_SENSOR
         self._listen(Image, settings.color_topic, self._color, images)
@@ -119,8 +132,8 @@ class FrameBuffer:
         self._listen(CameraInfo, settings.camera_info_topic, self._info, images)
         self._listen(PoseStamped, settings.ee_pose_topic, self._poses, LISTEN_POSES)
 
-    def _listen(self, kind: Any, topic: str, kept: deque[Any], qos: QoSProfile) -> None:
-        def keep(message: Any) -> None:
+    def _listen(self, kind: Any, topic: str, kept: deque[Arrival], qos: QoSProfile) -> None:
+        def keep(message: Any, info: MessageInfo) -> None:
             stamp = stamp_from_ros(message.header.stamp)
             try:
                 value = _tool_pose(message) if kind is PoseStamped else message
@@ -129,10 +142,10 @@ class FrameBuffer:
                 self._node.get_logger().warning(said, throttle_duration_sec=5.0)
                 return
             with self._arrived:
-                if kept and stamp < kept[-1][0] - NANOSECONDS:
+                if kept and stamp < kept[-1].stamp - NANOSECONDS:
                     kept.clear()  # the clock was set back
-                if not kept or stamp > kept[-1][0]:
-                    kept.append((stamp, value))
+                if not kept or stamp > kept[-1].stamp:
+                    kept.append(Arrival(stamp, info["received_timestamp"], value))
                 self._arrived.notify_all()
 
         gate = Gate(self._node)
@@ -181,22 +194,33 @@ class FrameBuffer:
         if not self._info:
             return None
         tolerance = self._settings.pair_tolerance * NANOSECONDS
-        for stamp, color in reversed(self._color):
-            if stamp < oldest:
+        for color in reversed(self._color):
+            if color.stamp < oldest:
                 return None
-            near = min(self._depth, key=lambda item: abs(item[0] - stamp), default=None)
-            if near is None or abs(near[0] - stamp) > tolerance:
+            near = min(self._depth, key=lambda d: abs(d.stamp - color.stamp), default=None)
+            if near is None or abs(near.stamp - color.stamp) > tolerance:
                 continue
-            pose = self._still_pose(stamp)
+            if self._ahead(color) > self._settings.still_window:
+                continue
+            pose = self._still_pose(color.stamp)
             if pose is not None:
-                return stamp, color, near[1], self._info[-1][1], pose
+                return color.stamp, color.value, near.value, self._info[-1].value, pose
         return None
+
+    def _ahead(self, image: Arrival) -> float:
+        """Return how long after the newest pose that had come before it an image is stamped [s].
+
+        Images travel longer than poses, so this is negative where the clocks agree. Up to
+        `still_window` does no harm: the arm is known to be still for so long before the stamp.
+        """
+        came = (pose.stamp for pose in reversed(self._poses) if pose.received <= image.received)
+        return (image.stamp - next(came, -math.inf)) / NANOSECONDS
 
     def _still_pose(self, stamp: int) -> Array | None:
         """Return T_base_ee at a time, if poses around it are known and the arm is still since."""
         s = self._settings
         window = s.still_window * NANOSECONDS
-        stamps = np.array([item[0] for item in self._poses], dtype=np.int64)
+        stamps = np.array([pose.stamp for pose in self._poses], dtype=np.int64)
         after = int(np.searchsorted(stamps, stamp))
         if after == 0 or after == len(stamps):
             return None  # not known yet, or not known any more
@@ -206,7 +230,7 @@ class FrameBuffer:
             return None
         around = stamps >= stamp - window
         around[after - 1 :] = True
-        poses = np.stack([self._poses[int(i)][1] for i in np.flatnonzero(around)])
+        poses = np.stack([self._poses[int(i)].value for i in np.flatnonzero(around)])
         moved = np.linalg.norm(poses[:, :3, 3] - poses[0, :3, 3], axis=1).max()
         turned = rotation_angle(poses, np.broadcast_to(poses[0], poses.shape)).max()
         if moved > s.still_distance or turned > s.still_angle:
@@ -226,9 +250,9 @@ class FrameBuffer:
             )
         now = self._node.get_clock().now().nanoseconds
         old = [
-            f"{name} ({(now - kept[-1][0]) / NANOSECONDS:.1f} s old)"
+            f"{name} ({(now - kept[-1].stamp) / NANOSECONDS:.1f} s old)"
             for name, kept in self._topics.items()
-            if kept[-1][0] < oldest and kept is not self._info
+            if kept[-1].stamp < oldest and kept is not self._info
         ]
         if old:
             return NoImageError(
@@ -236,7 +260,7 @@ class FrameBuffer:
                 "check that the camera and robot_node run and that their clocks agree",
             )
         nearest = (  # of any pair: the depth of the newest image may be on its way
-            min(abs(depth - color) for color, _ in self._color for depth, _ in self._depth)
+            min(abs(depth.stamp - color.stamp) for color in self._color for depth in self._depth)
             / NANOSECONDS
         )
         if nearest > self._settings.pair_tolerance:
@@ -245,12 +269,11 @@ class FrameBuffer:
                 f"at most {self._settings.pair_tolerance} s is taken",
                 "switch on enable_sync of the camera, or lower its rate if images get lost",
             )
-        # of the oldest image: poses may reach the newest one late because this process is busy
-        first = next(stamp for stamp, _ in self._color if stamp >= oldest)
-        ahead = (first - self._poses[-1][0]) / NANOSECONDS
-        if ahead > 0:
+        ahead = min(self._ahead(color) for color in self._color if color.stamp >= oldest)
+        if self._settings.still_window < ahead < math.inf:
             return NoImageError(
-                f"every image is stamped {ahead:.2f} s or more after the newest pose of the tool",
+                f"every image is stamped {ahead:.2f} s or more after the newest pose of the tool "
+                "that had come before it",
                 "let camera and arm stamp with one clock",
             )
         return NoImageError(

@@ -109,7 +109,8 @@ class EpisodeRunner:
 
     def __enter__(self) -> EpisodeRunner:
         self._laboratory.start()
-        self._arm = FrankyArm(RobotSettings.for_simulator(self._laboratory.hostname))
+        hostname = self._laboratory.hostname
+        self._arm = FrankyArm(RobotSettings.for_simulator(hostname, realtime=False))
         return self
 
     def __exit__(

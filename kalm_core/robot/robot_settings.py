@@ -223,8 +223,15 @@ class RobotSettings(Settings):
     guiding: GuidingSettings = GuidingSettings()
 
     @classmethod
-    def for_simulator(cls, host: str) -> RobotSettings:
-        """Return the settings for franky-sim at `host` (a loopback address)."""
-        return cls(
+    def for_simulator(cls, host: str, *, realtime: bool = True) -> RobotSettings:
+        """Return the settings for franky-sim at `host` (a loopback address).
+
+        Args:
+            host: its address.
+            realtime: whether its time goes as fast as ours. Where it goes faster, half of its
+                seconds is a blink of a busy machine, and the watchdog waits longer.
+        """
+        settings = cls(
             host=host, realtime_kernel=False, gripper_stop=False, friction=SIMULATED_FRICTION
         )
+        return settings if realtime else settings.model_copy(update={"stall_timeout": 2.0})

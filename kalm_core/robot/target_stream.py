@@ -16,6 +16,7 @@ from kalm_core.errors import (
     ConnectionLostError,
     ReflexError,
     RobotError,
+    TooSlowError,
     TrackingError,
 )
 from kalm_core.progress import Progress
@@ -68,6 +69,7 @@ class TargetStream:
 
         Raises:
             RobotError: the controller failed, or the arm was stopped.
+            TooSlowError: this program could not keep up, and the watchdog stopped the arm.
             CancelledError: `progress.should_stop` said so.
         """
         self._halting = False
@@ -104,7 +106,7 @@ class TargetStream:
             if progress.should_stop():
                 raise CancelledError(follower.stage)
             if watchdog.barked:
-                raise RobotError(
+                raise TooSlowError(
                     f"no target was sent for {settings.stall_timeout} s and the watchdog "
                     "stopped the arm",
                     "free the processor for this program, then retry",

@@ -17,6 +17,7 @@ from kalm_core.errors import (
     GoalError,
     ReflexError,
     RobotError,
+    TooSlowError,
     TrackingError,
 )
 from kalm_core.planning.robot_model import RobotModel
@@ -230,7 +231,7 @@ def test_a_loop_that_falls_silent_is_stopped_by_the_watchdog(arm):
         while fraction > 0.2 and arm.state().moving and time.monotonic() < bound:
             time.sleep(0.01)
 
-    with pytest.raises(RobotError, match=r"watchdog"):
+    with pytest.raises(TooSlowError, match=r"watchdog"):
         arm.follow_joint_path(joint_line(arm.state().q, AWAY, 0.3), 1.0, Progress(report))
     assert not arm.state().moving
 

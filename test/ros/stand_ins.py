@@ -17,6 +17,7 @@ from kalm_ros.client import SETTLE
 from kalm_ros.qos import IMAGES, STATES
 
 INTRINSICS = Intrinsics(32, 24, 30.0, 31.0, 15.5, 11.5)
+PERIOD = 1 / 60  # [s] of the poses, as robot_node's
 
 
 def await_server(client) -> None:
@@ -26,7 +27,7 @@ def await_server(client) -> None:
 
 
 class StandIn:
-    """Publishes what camera and robot_node would, at 20 and 100 Hz.
+    """Publishes what camera and robot_node would, at 20 and 60 Hz.
 
     Attributes:
         speed: of the tool along x [m/s].
@@ -83,15 +84,15 @@ class StandIn:
 
     def _run(self) -> None:
         tick = 0
-        while not self._ending.wait(0.01):
+        while not self._ending.wait(PERIOD):
             stamp = time.time_ns()
-            self._x += self.speed * 0.01
+            self._x += self.speed * PERIOD
             header = c.header_to_ros(stamp, c.BASE_FRAME)
             pose = make_pose(np.eye(3), (self._x, 0.0, self.height))
             posed = c.header_to_ros(stamp, self.frame)
             self._publish("pose", PoseStamped(header=posed, pose=c.pose_to_ros(pose)))
             self._publish("joints", c.joint_state_to_ros(np.zeros(7), np.zeros(7), 0.08, header))
-            if tick % 5 == 0:
+            if tick % 3 == 0:
                 self._image(stamp, tick)
             tick += 1
 

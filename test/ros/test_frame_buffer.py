@@ -98,12 +98,22 @@ def test_depth_of_another_time_is_refused(world):
 
 def test_a_camera_whose_clock_is_ahead_is_named(world):
     stand_in, buffer = world
-    stand_in.camera_ahead = 0.2
+    stand_in.camera_ahead = 0.05
     time.sleep(0.5)
-    assert buffer.fresh(Progress()).stamp  # the poses of its time come soon enough
-    stand_in.camera_ahead = 2.0
-    time.sleep(1.0)
+    assert buffer.fresh(Progress()).stamp  # the arm is known to be still for longer
+    stand_in.camera_ahead = 0.3
+    time.sleep(1.0)  # until images of before are too old
     with pytest.raises(NoImageError, match=r"after the newest pose.*one clock"):
+        buffer.fresh(Progress())
+
+
+def test_an_arm_that_moved_is_not_still_to_a_camera_whose_clock_is_ahead(world):
+    stand_in, buffer = world
+    stand_in.camera_ahead = 0.3
+    stand_in.speed = 0.2
+    time.sleep(1.0)
+    stand_in.speed = 0.0  # the last images of the motion are stamped after its end
+    with pytest.raises(NoImageError, match="one clock"):
         buffer.fresh(Progress())
 
 
