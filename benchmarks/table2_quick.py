@@ -87,7 +87,8 @@ class QuickRunner:
             other,
         )
         if not episode.success:
-            _draw(attempt, seen, f"{episode.failed_in}: {episode.message}", pictures)
+            told = episode.message or f"done by {episode.progress:.2f}, expected {enough}"
+            _draw(attempt, seen, f"{episode.failed_in}: {told}", pictures)
         return episode
 
     def _attempt(
@@ -152,4 +153,5 @@ def _draw(attempt: Attempt, seen: Sequence[Render], caption: str, path: Path) ->
         pictures.insert(0, np.asarray(Image.fromarray(picture).resize((640, 480))))
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet = contact_sheet(pictures, len(pictures), 480)
-    Image.fromarray(with_caption(sheet, caption[:200])).save(path)
+    band = np.zeros((24, sheet.shape[1], 3), np.uint8)
+    Image.fromarray(np.vstack([with_caption(band, caption[:200]), sheet])).save(path)

@@ -107,10 +107,13 @@ python_packages() {
     say "Installing Python packages (a few minutes, about 4 GB on disk)"
     local arguments=()
     for file in "${pins[@]}"; do arguments+=(-r "$file"); done
-    "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off \
+    "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off --no-compile \
         "${arguments[@]}" |
         sed -u -nE 's/^ *((Collecting|Building wheels for) [^ ]+).*/\1/p; s/^(Installing) .*/\1 all of them/p' ||
         fail "pip did not install the packages; the reason is above. Run the same command again to go on."
+    say "Compiling the Python packages"
+    # with all cores, where pip takes one; templates that are no Python do not compile, nor must they
+    "$venv/bin/python" -m compileall -q -j 0 "$venv/lib" >/dev/null 2>&1 || true
     "$venv/bin/python" tools/patch_ros_wheels.py
     echo "$wanted" >"$venv/kalm_requirements"
 }

@@ -10,7 +10,7 @@ interrupted=2 none_chosen=5 # of pytest's answers
 status=$none_chosen
 
 run() { # OPTION...
-    python -m pytest "$@"
+    python -m pytest --durations=12 "$@"
     local code=$?
     [ "$code" != "$interrupted" ] || exit "$code"
     if [ "$code" != 0 ] && [ "$code" != "$none_chosen" ]; then
