@@ -257,6 +257,10 @@ def test_the_arm_stops_when_the_caller_has_left(graph, tmp_path):
     assert place.entered.wait(60.0)
     caller.close()
     assert place.stopped.wait(20.0)
+    place.release.set()
+    bench.action = graph.action_client(ExecuteSkill, "execute_skill")
+    await_server(bench.action)
+    assert bench.run()[1] is Outcome.SUCCEEDED  # nothing is left of the other goal
 
 
 @pytest.mark.parametrize("phase", PHASES)
