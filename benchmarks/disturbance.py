@@ -24,9 +24,10 @@ import typer
 from rich.console import Console
 
 from benchmarks.results import Results, Row
-from benchmarks.table2_episode import FIRST_SCENE, Episode, Journal, summary
+from benchmarks.table2_episode import FIRST_SCENE, Episode, Journal, summary, unlearned
 from benchmarks.table2_lesson import Lesson, Method
 from benchmarks.table2_quick import QuickRunner
+from kalm_core.errors import DistillationError
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_sim.depth_noise import DepthNoiseSettings
 from kalm_sim.disturbances import crowded, lit, shifted_camera, with_twin, worse_depth
@@ -90,7 +91,13 @@ def do_condition(out: Path, task: str, condition: Condition, count: int) -> None
     missing = journal.missing(count)
     if not missing:
         return
-    learned = Lesson(out / task, task_named(task)).learn(condition.method)
+    try:
+        learned = Lesson(out / task, task_named(task)).learn(condition.method)
+    except DistillationError as error:  # that it cannot be learned is an answer too
+        console.print(f"{task} {condition.name}: {error}", markup=False)
+        for seed in missing:
+            journal.add(unlearned(seed, error))
+        return
     first = condition.change(draw_scene(FIRST_SCENE, task=task, instances="train"))
     with QuickRunner(first, condition.noise, condition.camera) as runner:
         for seed in missing:

@@ -31,7 +31,14 @@ import typer
 from rich.console import Console
 
 from benchmarks.results import Results, Row, share
-from benchmarks.table2_episode import FIRST_SCENE, SETS, Episode, Journal, summary
+from benchmarks.table2_episode import (
+    FIRST_SCENE,
+    SETS,
+    Episode,
+    Journal,
+    summary,
+    unlearned,
+)
 from benchmarks.table2_graph import do_in_graph
 from benchmarks.table2_lesson import Learned, Lesson, Method
 from benchmarks.table2_quick import QuickRunner, first_elevation
@@ -81,7 +88,7 @@ def do_method(out: Path, task: str, method: Method, count: int) -> None:
             for seed in seeds:
                 learned = skills[seed % len(skills)]
                 if isinstance(learned, KalmError):
-                    episode = _unlearned(seed, learned)
+                    episode = unlearned(seed, learned)
                 else:
                     scene = draw_scene(seed, task=task, instances=SETS[name])
                     picture = out / task / method.name / "failed" / f"{name}_{seed}.png"
@@ -168,10 +175,6 @@ def _learned(lesson: Lesson, method: Method, number: int) -> Learned | KalmError
         f"on the part, policy {type(learned.skill.policy).__name__}"
     )
     return learned
-
-
-def _unlearned(seed: int, error: KalmError) -> Episode:
-    return Episode(seed, Outcome.DISTILLATION_FAILED.name, str(error), 0.0, False, 0, {})
 
 
 def main(  # noqa: PLR0917 - options of a command

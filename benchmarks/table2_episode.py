@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.results import Row, share
-from kalm_core.errors import Outcome
+from kalm_core.errors import KalmError, Outcome
 from kalm_sim.tasks.base import Instances
 
 FIRST_SCENE = 3000
@@ -89,6 +89,11 @@ class Episode:
         if self.off is not None and self.off > ASTRAY:
             return "detection"
         return CLASSES.get(outcome, "policy" if outcome is Outcome.SUCCEEDED else "execution")
+
+
+def unlearned(seed: int, error: KalmError) -> Episode:
+    """Return the episode of a skill that could not be learned: it fails."""
+    return Episode(seed, Outcome.DISTILLATION_FAILED.name, str(error), 0.0, False, 0, {})
 
 
 class Journal:

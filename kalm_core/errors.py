@@ -177,7 +177,7 @@ class ClientGoneError(RobotError):
 
 
 class TooSlowError(RobotError):
-    """The program that moves the arm got too little of the processor to keep up."""
+    """The program that moves the arm, or the way to it, could not keep up."""
 
     outcome = Outcome.TOO_SLOW
 

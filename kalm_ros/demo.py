@@ -27,6 +27,7 @@ from std_msgs.msg import Float64
 from kalm_core.commands.terminal import run_alone
 from kalm_core.errors import GoalError, KalmError
 from kalm_core.planning.robot_model import RobotModel
+from kalm_core.robot.robot_settings import RobotSettings
 from kalm_ros.client import GraphClient
 from kalm_ros.film import Film, Pixels, write_film, write_sheet
 from kalm_ros.laboratory_operator import LaboratoryOperator, SkillRun
@@ -339,7 +340,8 @@ def _parameters(bags: Path, skills: Path) -> dict[str, dict[str, Any]]:
     overrides["skill_node"]["speed_scale"] = 1.0  # nobody stands beside a simulated arm
     host = free_loopback()
     overrides["sim_node"] = {"realtime": False, "host": host}  # as fast as the machine can
-    overrides["robot_node"] = {"robot.host": host}
+    arm = RobotSettings.for_simulator(host, realtime=False)
+    overrides["robot_node"] = {"robot.host": host, "robot.stall_timeout": arm.stall_timeout}
     return overrides
 
 

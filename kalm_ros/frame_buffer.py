@@ -99,7 +99,8 @@ class FrameSettings(Settings):
         0.1,
         ge=0,
         le=0.4,
-        description="the arm must be still this long before and after an image [s]",
+        description="the arm must be still this long before and after an image, whose clock may "
+        "be ahead of the arm's by as much [s]",
     )
     still_distance: float = Field(
         0.002, gt=0, le=0.1, description="an arm whose tool moves less than this is still [m]"
@@ -210,8 +211,9 @@ class FrameBuffer:
     def _ahead(self, image: Arrival) -> float:
         """Return how long after the newest pose that had come before it an image is stamped [s].
 
-        Images travel longer than poses, so this is negative where the clocks agree. Up to
-        `still_window` does no harm: the arm is known to be still for so long before the stamp.
+        Images travel longer than poses, so this is negative where the clocks agree, and a camera
+        that is ahead by less than its images travel is not noticed. Beyond that, `still_window`
+        does no harm: the arm is known to be still for so long before the stamp.
         """
         came = (pose.stamp for pose in reversed(self._poses) if pose.received <= image.received)
         return (image.stamp - next(came, -math.inf)) / NANOSECONDS

@@ -16,7 +16,6 @@ from kalm_core.errors import (
     ConnectionLostError,
     GoalError,
     GripperBlockedError,
-    ReflexError,
     RobotError,
 )
 from kalm_core.progress import Progress
@@ -29,7 +28,7 @@ from kalm_core.robot.joint_follower import JointPathFollower
 from kalm_core.robot.path_follower import PathFollower
 from kalm_core.robot.punctuality import Punctuality
 from kalm_core.robot.robot_settings import RobotSettings
-from kalm_core.robot.target_stream import RECOVER, TargetStream
+from kalm_core.robot.target_stream import RECOVER, TargetStream, kind_of_stop
 from kalm_core.se3 import Array
 from kalm_core.trajectory import EndEffectorTrajectory, JointPath
 
@@ -100,8 +99,8 @@ class FrankyArm:
         state = self.state()
         left = [name for name in state.errors if not name.startswith("gripper")]
         if left:
-            kind = ReflexError if any("reflex" in name for name in left) else RobotError
-            raise kind(f"the arm still has the error {', '.join(left)}", RECOVER)
+            names = ", ".join(left)
+            raise kind_of_stop(names)(f"the arm still has the error {names}", RECOVER)
         if state.mode in _HELD_IN_DESK:
             raise RobotError(f"the arm cannot move in its mode {state.mode}", _FREE_IN_DESK)
         return state
@@ -339,8 +338,9 @@ class FrankyArm:
                 "(`kalm doctor` looks for both); robot.realtime_kernel: false goes on without, "
                 "for trials",
             )
-        if "reflex" in str(error):
-            return ReflexError(f"the arm stopped itself: {error}", RECOVER)
+        kind = kind_of_stop(str(error))
+        if kind is not RobotError:
+            return kind(f"the arm stopped itself: {error}", RECOVER)
         if isinstance(error, (franky.NetworkException, RuntimeError)):
             return ConnectionLostError(
                 f"the arm at {self.settings.host} failed: {error}",

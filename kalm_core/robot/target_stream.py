@@ -168,5 +168,15 @@ class TargetStream:
         try:
             self.robot.join_motion(self._settings.answer_timeout)
         except franky.ControlException as error:
-            kind = ReflexError if "reflex" in str(error) else RobotError
-            raise kind(f"the controller stopped the arm: {error}", RECOVER) from error
+            text = f"the controller stopped the arm: {error}"
+            raise kind_of_stop(str(error))(text, RECOVER) from error
+
+
+def kind_of_stop(text: str) -> type[RobotError]:
+    """Return the error for what libfranka says of an arm that stopped itself.
+
+    libfranka calls it a reflex too where commands came late or not at all.
+    """
+    if "communication_constraints_violation" in text:
+        return TooSlowError
+    return ReflexError if "reflex" in text else RobotError

@@ -273,6 +273,7 @@ def test_an_arm_that_is_held_in_desk_is_told_from_a_lost_one(arm, server, number
         (franky.CommandException("command rejected: joints locked"), RobotError),
         (franky.ControlException("joint_velocity_violation"), RobotError),
         (franky.ControlException("cartesian_reflex"), ReflexError),
+        (franky.ControlException("reflex: communication_constraints_violation"), TooSlowError),
         (franky.NetworkException("connection closed by peer"), ConnectionLostError),
         (RuntimeError("Net Exception"), ConnectionLostError),
         (franky.RealtimeException("unable to set realtime scheduling"), RobotError),

@@ -26,6 +26,7 @@ def failed(outcome: Outcome, **changes: object) -> Episode:
         (failed(Outcome.KEYPOINTS_NOT_FOUND), "detection"),
         (failed(Outcome.NO_FEASIBLE_TRAJECTORY), "planning"),
         (failed(Outcome.CONNECTION_LOST), "infrastructure"),
+        (failed(Outcome.TOO_SLOW), "infrastructure"),
         # what was done counts, whatever the suite says of itself
         (replace(DONE, outcome=Outcome.TRACKING_ERROR.name), ""),
     ],

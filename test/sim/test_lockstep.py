@@ -36,7 +36,7 @@ def test_commands_answer_the_last_state_however_busy_the_machine_is(
                 handle(data)
 
             monkeypatch.setattr(server, "_handle_udp_command", note)
-            arm = FrankyArm(RobotSettings.for_simulator(laboratory.hostname))
+            arm = FrankyArm(RobotSettings.for_simulator(laboratory.hostname, realtime=False))
             try:
                 there = HOME + np.array([0.4, 0.1, -0.3, 0.0, 0.2, 0.3, -0.4])
                 error = arm.follow_joint_path(joint_line(arm.state().q, there, 1.0))
@@ -54,7 +54,7 @@ def test_commands_answer_the_last_state_however_busy_the_machine_is(
 def test_the_hand_stays_known_however_slowly_time_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kalm_sim.laboratory.SLOW_TICK", 0.15)  # as where this process thinks
     with Laboratory(draw_scene(0), realtime=False) as laboratory:
-        arm = FrankyArm(RobotSettings.for_simulator(laboratory.hostname))
+        arm = FrankyArm(RobotSettings.for_simulator(laboratory.hostname, realtime=False))
         try:
             with laboratory.slowed():
                 widths, end = [], time.monotonic() + 4.0
