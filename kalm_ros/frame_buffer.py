@@ -56,6 +56,8 @@ Usable = tuple[int, Image, Image, CameraInfo, Array]
 
 IMAGES_KEPT = 16  # until the poses around them have come
 POSES_KEPT = 1000
+STOPPED = 1.0
+"""Poses that came so long before the newest image are not only late [s]."""
 
 
 class FrameSettings(Settings):
@@ -99,8 +101,14 @@ class FrameSettings(Settings):
         0.1,
         ge=0,
         le=0.4,
-        description="the arm must be still this long before and after an image, whose clock may "
-        "be ahead of the arm's by as much [s]",
+        description="the arm must be still this long before and after an image [s]",
+    )
+    longest_travel: float = Field(
+        0.2,
+        ge=0,
+        le=0.5,
+        description="it must also have been still since this long before the image came, whatever "
+        "its stamp says [s]",
     )
     still_distance: float = Field(
         0.002, gt=0, le=0.1, description="an arm whose tool moves less than this is still [m]"
@@ -146,7 +154,8 @@ class FrameBuffer:
                 if kept and stamp < kept[-1].stamp - NANOSECONDS:
                     kept.clear()  # the clock was set back
                 if not kept or stamp > kept[-1].stamp:
-                    kept.append(Arrival(stamp, info["received_timestamp"], value))
+                    received = info["received_timestamp"] or time.time_ns()  # 0 of some middleware
+                    kept.append(Arrival(stamp, received, value))
                 self._arrived.notify_all()
 
         gate = Gate(self._node)
@@ -203,34 +212,42 @@ class FrameBuffer:
                 continue
             if self._ahead(color) > self._settings.still_window:
                 continue
-            pose = self._still_pose(color.stamp)
+            pose = self._still_pose(color)
             if pose is not None:
                 return color.stamp, color.value, near.value, self._info[-1].value, pose
         return None
 
+    def _came(self, image: Arrival) -> float:
+        """Return the stamp of the newest pose that had come before an image [ns], -inf for none."""
+        came = (pose.stamp for pose in reversed(self._poses) if pose.received <= image.received)
+        return next(came, -math.inf)
+
     def _ahead(self, image: Arrival) -> float:
         """Return how long after the newest pose that had come before it an image is stamped [s].
 
-        Images travel longer than poses, so this is negative where the clocks agree, and a camera
-        that is ahead by less than its images travel is not noticed. Beyond that, `still_window`
-        does no harm: the arm is known to be still for so long before the stamp.
+        Images travel longer than poses, so this is negative where the clocks agree.
         """
-        came = (pose.stamp for pose in reversed(self._poses) if pose.received <= image.received)
-        return (image.stamp - next(came, -math.inf)) / NANOSECONDS
+        return (image.stamp - self._came(image)) / NANOSECONDS
 
-    def _still_pose(self, stamp: int) -> Array | None:
-        """Return T_base_ee at a time, if poses around it are known and the arm is still since."""
+    def _still_pose(self, image: Arrival) -> Array | None:
+        """Return T_base_ee at an image's stamp, if poses around it show the arm still since then.
+
+        A camera whose clock is ahead stamps an image of the motion as one of the rest after it, so
+        the rest must have begun before the image was on its way.
+        """
         s = self._settings
+        stamp = image.stamp
         window = s.still_window * NANOSECONDS
+        taken = min(stamp, self._came(image) - s.longest_travel * NANOSECONDS)
         stamps = np.array([pose.stamp for pose in self._poses], dtype=np.int64)
         after = int(np.searchsorted(stamps, stamp))
         if after == 0 or after == len(stamps):
             return None  # not known yet, or not known any more
-        if stamps[0] > stamp - window or stamps[-1] < stamp + window:
+        if stamps[0] > taken - window or stamps[-1] < stamp + window:
             return None
         if stamps[after] - stamps[after - 1] > s.pose_gap * NANOSECONDS:
             return None
-        around = stamps >= stamp - window
+        around = stamps >= taken - window
         around[after - 1 :] = True
         poses = np.stack([self._poses[int(i)].value for i in np.flatnonzero(around)])
         moved = np.linalg.norm(poses[:, :3, 3] - poses[0, :3, 3], axis=1).max()
@@ -270,6 +287,12 @@ class FrameBuffer:
                 f"depth and colour images are {nearest:.3f} s apart; "
                 f"at most {self._settings.pair_tolerance} s is taken",
                 "switch on enable_sync of the camera, or lower its rate if images get lost",
+            )
+        lag = (self._color[-1].received - self._poses[-1].received) / NANOSECONDS
+        if lag > STOPPED:
+            return NoImageError(
+                f"the newest pose of the tool came {lag:.2f} s before the newest image",
+                "look at the output of robot_node, whose poses have stopped",
             )
         ahead = min(self._ahead(color) for color in self._color if color.stamp >= oldest)
         if self._settings.still_window < ahead < math.inf:

@@ -117,6 +117,26 @@ def test_an_arm_that_moved_is_not_still_to_a_camera_whose_clock_is_ahead(world):
         buffer.fresh(Progress())
 
 
+@pytest.mark.parametrize("ahead", [0.0, 0.08])
+def test_no_image_of_the_motion_is_taken_where_the_clocks_hardly_disagree(world, ahead):
+    stand_in, buffer = world
+    stand_in.camera_ahead = ahead
+    stand_in.speed = 0.2
+    time.sleep(1.0)
+    stand_in.speed = 0.0
+    stopped = time.time_ns()
+    frame = buffer.fresh(Progress())  # the image of the end and the next ones are in the window
+    assert frame.stamp - ahead * 1e9 >= stopped + 0.1e9
+
+
+def test_poses_that_stop_are_named(world):
+    stand_in, buffer = world
+    threading.Timer(1.0, stand_in.silent.add, ("pose",)).start()
+    stand_in.speed = 0.2  # nothing is usable before
+    with pytest.raises(NoImageError, match=r"newest pose of the tool came .* before"):
+        buffer.fresh(Progress())
+
+
 def test_waiting_can_be_stopped(world):
     stand_in, buffer = world
     stand_in.silent = {"color"}
