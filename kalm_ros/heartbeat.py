@@ -12,10 +12,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from std_msgs.msg import String
 
+from kalm_ros.gate import Gate
 from kalm_ros.periodic import Periodic
 from kalm_ros.qos import STATES
 
@@ -53,19 +53,26 @@ class Heartbeat:
 
 
 class HeartbeatWatch:
-    """Listens for clients."""
+    """Listens for clients.
+
+    Whoever asks whether a client is gone listens first, on his own thread: words that wait for a
+    busy executor would count as silence.
+    """
 
     def __init__(self, node: Node) -> None:
         self._heard: dict[str, float] = {}
         self._lock = threading.Lock()
-        node.create_subscription(
-            String, TOPIC, self._hear, STATES, callback_group=ReentrantCallbackGroup()
+        self._words = node.create_subscription(
+            String, TOPIC, lambda _: None, STATES, callback_group=Gate(node)
         )
 
-    def _hear(self, message: String) -> None:
-        with self._lock:
-            if message.data in self._heard:
-                self._heard[message.data] = time.monotonic()
+    def _listen(self) -> None:
+        """Take the words that have come since; with the lock held."""
+        with self._words.handle:  # taken as `rclpy.wait_for_message` does, past the closed gate
+            while taken := self._words.handle.take_message(String, False):
+                word = taken[0].data
+                if word in self._heard:
+                    self._heard[word] = time.monotonic()
 
     @contextmanager
     def watching(self, word: str, silence: float) -> Iterator[Callable[[], bool]]:
@@ -82,8 +89,10 @@ class HeartbeatWatch:
         missed = threading.Event()
 
         def gone() -> bool:
-            if time.monotonic() - self._heard[word] > silence:
-                missed.set()
+            with self._lock:
+                self._listen()
+                if time.monotonic() - self._heard[word] > silence:
+                    missed.set()
             return missed.is_set()
 
         try:

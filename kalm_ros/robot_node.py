@@ -231,7 +231,8 @@ class RobotNode(Node):
                 if progress.should_stop() or not gone():
                     raise
                 raise ClientGoneError(
-                    f"the client said nothing for {silence} s and the arm was stopped"
+                    f"the client said nothing for {silence} s and the arm was stopped",
+                    "look whether the client still runs and gets its time of the processor",
                 ) from None
 
     def _execute_trajectory(

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import threading
 import time
 
+from rclpy.node import Node
 from std_msgs.msg import String
 
 from kalm_ros.heartbeat import TOPIC, HeartbeatWatch
@@ -21,3 +23,27 @@ def test_a_client_that_was_gone_stays_gone(graph):
         client.publish(String(data="word"))
         time.sleep(0.2)
         assert gone()  # it was told to the arm
+
+
+def test_words_that_wait_for_a_busy_node_are_heard(graph):
+    unserved = Node("busy", context=graph.context)  # as where its executor gets no time
+    graph.nodes.append(unserved)
+    watch = HeartbeatWatch(unserved)
+    client = graph.make("client").create_publisher(String, TOPIC, STATES)
+    ending = threading.Event()
+
+    def speak() -> None:
+        while not ending.wait(0.05):
+            client.publish(String(data="word"))
+
+    speaker = threading.Thread(target=speak)
+    speaker.start()
+    with watch.watching("word", 0.5) as gone:
+        time.sleep(0.8)  # nobody asks for longer than a client may be silent
+        assert not gone()
+        ending.set()
+        speaker.join()
+        time.sleep(0.1)
+        assert not gone()  # the last words
+        time.sleep(0.6)
+        assert gone()
