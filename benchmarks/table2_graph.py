@@ -6,9 +6,9 @@ Of every episode that fails there is a film and the bag of its topics.
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from benchmarks.table2_episode import OUTSIDE, REPEATS, SETS, Episode, Journal
@@ -74,8 +74,7 @@ def _one(  # noqa: PLR0917
 ) -> tuple[Episode, list[Pixels]]:
     """Do the skill once in a scene, with a recording of it."""
     for repeated in range(REPEATS + 1):
-        scene = operator.change_scene(seed, instances=choice.done_with)
-        operator.look(scene, np.random.default_rng([seed, 5]))
+        operator.persistently(partial(operator.look_at_new, seed, choice.done_with))
         film.cut()
         name = bag if repeated == 0 else f"{bag}_again_{repeated}"
         with operator.recording(name):

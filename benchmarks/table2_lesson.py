@@ -119,7 +119,8 @@ class Lesson:
                 seed = int(there[-1].name) + 1 if there else 0
                 while len(_bags(folder)) < DEMONSTRATIONS:
                     try:
-                        operator.demonstrate(seed, f"{seed:02d}", "train")
+                        show = partial(operator.demonstrate, seed, f"{seed:02d}", "train")
+                        operator.persistently(show)
                     except RobotError as error:
                         console.print(f"{self.task.name} {seed} is not shown: {error}")
                     seed += 1

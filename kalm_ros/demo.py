@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -126,7 +126,8 @@ def record(operator: LaboratoryOperator, seeds: list[int], first: int, choice: C
     with _progress() as progress:
         bar = progress.add_task("recording demonstrations", total=len(seeds))
         for number, seed in enumerate(seeds, first):
-            bags.append(operator.demonstrate(seed, f"{number:02d}", choice.shown))
+            show = partial(operator.demonstrate, seed, f"{number:02d}", choice.shown)
+            bags.append(operator.persistently(show))
             progress.advance(bar)
     return bags
 
@@ -156,8 +157,7 @@ def try_scenes(
     sheet: list[tuple[str, list[Pixels]]] = []
     try:
         for seed in seeds:
-            scene = operator.change_scene(seed, instances=choice.done_with)
-            operator.look(scene, np.random.default_rng([seed, 5]))
+            operator.persistently(partial(operator.look_at_new, seed, choice.done_with))
             film.cut()
             with console.status(f"scene {seed}") as status:
                 run = operator.execute(

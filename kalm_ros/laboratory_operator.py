@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sensor_msgs.msg import JointState
@@ -30,7 +30,7 @@ from kalm_interfaces.action import (
     RecordDemonstration,
 )
 from kalm_interfaces.srv import ResetScene
-from kalm_ros.client import GraphClient
+from kalm_ros.client import ClientError, GraphClient
 from kalm_ros.conversions import (
     BASE_FRAME,
     error_from_ros,
@@ -46,6 +46,8 @@ from kalm_sim.tasks.base import Instances
 from kalm_sim.tasks.held_cup import HOLD_FORCE
 from kalm_sim.tasks.registry import task_named
 from kalm_sim.viewpoints import READY
+
+T = TypeVar("T")
 
 MOTION_TIMEOUT = 180.0
 """A motion that takes longer has failed [s, wall]; the simulator may run at half speed."""
@@ -93,6 +95,19 @@ class LaboratoryOperator:
         self._robot = robot
         self._task = task_named(task)
 
+    def persistently(self, work: Callable[[], T]) -> T:
+        """Do what needs the arm; where the arm fails, recover and do it once more.
+
+        Raises:
+            KalmError: it failed twice, or for another reason.
+        """
+        try:
+            return work()
+        except (RobotError, ClientError) as error:  # a lost arm's states stop too
+            self._client.node.get_logger().warning(f"{error} Recovering, then once more.")
+            self._trigger("robot/recover")
+            return work()
+
     def change_scene(
         self, seed: int, empty: bool = False, instances: Instances = "all"
     ) -> SceneParameters:
@@ -120,6 +135,11 @@ class LaboratoryOperator:
         """Take a random view of the scene with the camera in the hand."""
         self._make_ready_to_grasp(scene)
         self._move_joints(free_view(scene, rng, self._robot).joints)
+
+    def look_at_new(self, seed: int, instances: Instances = "all") -> None:
+        """Put another scene before the arm and take a random view of it, the same for a seed."""
+        scene = self.change_scene(seed, instances=instances)
+        self.look(scene, np.random.default_rng([seed, 5]))
 
     def demonstrate(self, seed: int, name: str, instances: Instances = "all") -> str:
         """Record one demonstration of the task and return the bag's path.
@@ -201,14 +221,15 @@ class LaboratoryOperator:
 
     def go_ready(self) -> None:
         """Put everything off the table, let go, and send the arm to its ready posture."""
-        cleared = self._client.call_service(
-            "kalm_sim/clear_table", Trigger, Trigger.Request(), 60.0
-        )
-        if not cleared.success:
-            raise RobotError(f"the table cannot be cleared: {cleared.message}")
+        self._trigger("kalm_sim/clear_table")
         if np.abs(self._joints() - READY).max() > 0.02:
             self._move_hand(OPEN)
             self._move_joints(READY)
+
+    def _trigger(self, service: str) -> None:
+        response = self._client.call_service(service, Trigger, Trigger.Request(), 60.0)
+        if not response.success:
+            raise RobotError(f"{service} failed: {response.message}")
 
     def _joints(self) -> Array:
         message = self._client.read_topic(topics.JOINT_STATES, JointState, 20.0)

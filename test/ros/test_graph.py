@@ -231,6 +231,12 @@ def test_the_stop_service_stops_the_arm_until_somebody_recovers(world):
     assert world.end(world.move(world.view))[1] is Outcome.SUCCEEDED
 
 
+def test_the_scripted_operator_recovers_once_and_goes_on(world):
+    assert world.client.call_service("robot/stop", Trigger, Trigger.Request()).success
+    world.operator.persistently(lambda: world.operator.look_at_new(SCENE))
+    np.testing.assert_allclose(world.joints(), world.view, atol=0.02)
+
+
 @pytest.mark.parametrize(
     ("joints", "problem"), [(None, "without its joints"), (47, "48 poses and 47 postures")]
 )
