@@ -22,6 +22,7 @@ from rclpy.node import Node
 from kalm_core.errors import KalmError, Outcome
 from kalm_ros.presence import Presence
 from kalm_ros.qos import LISTEN_SENSOR
+from kalm_ros.settling import settle
 from kalm_ros.sub_action import cancel_late
 
 WAIT_FOR_SERVER = 60.0
@@ -29,9 +30,6 @@ WAIT_FOR_SERVER = 60.0
 
 CALL_BACK = 2.0
 """How long a caller that gives up waits for an answer, to undo what it began [s, wall]."""
-
-SETTLE = 0.3
-"""A server that was just discovered may not know yet where to send its answer [s, wall]."""
 
 
 class ClientError(KalmError):
@@ -84,12 +82,13 @@ class GraphClient:
         """
         client = self._actions.get(name)
         if client is None:
+            began = time.monotonic()
             # By the executor's thread: rclpy shows the executor a client before it is complete.
             making = self._executor.create_task(ActionClient, self.node, kind, name)
             client = self.wait(making, WAIT_FOR_SERVER, f"a client of {name}")
             self._actions[name] = client
             client.wait_for_server(timeout_sec=WAIT_FOR_SERVER)
-            time.sleep(SETTLE)
+            settle(began)
         if not client.wait_for_server(timeout_sec=WAIT_FOR_SERVER):
             raise ClientError(f"no action server {name} within {WAIT_FOR_SERVER:.0f} s", "start it")
         forward = None if on_feedback is None else lambda message: on_feedback(message.feedback)
@@ -147,9 +146,10 @@ class GraphClient:
         """Call a service and return its response."""
         client = self._services.get(name)
         if client is None:
+            began = time.monotonic()
             client = self._services[name] = self.node.create_client(kind, name)
             client.wait_for_service(timeout_sec=WAIT_FOR_SERVER)
-            time.sleep(SETTLE)
+            settle(began)
         if not client.wait_for_service(timeout_sec=WAIT_FOR_SERVER):
             raise ClientError(f"no service {name} within {WAIT_FOR_SERVER:.0f} s", "start it")
         return self.wait(client.call_async(request), timeout, name)

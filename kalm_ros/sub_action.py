@@ -17,12 +17,10 @@ from kalm_core.errors import BackendUnavailableError, CancelledError
 from kalm_core.progress import Progress
 from kalm_ros.conversions import error_from_ros
 from kalm_ros.presence import Presence
+from kalm_ros.settling import settle
 
 POLL = 0.02
 """How often to ask whether the caller wants to stop [s]; a cancelled arm waits for it."""
-
-SETTLE = 0.3
-"""A server that was just discovered may not yet know where to answer [s]."""
 
 ACCEPT = 15.0
 """How long a server may take to accept a goal [s]; every server of the suite does so at once."""
@@ -92,19 +90,19 @@ class SubAction:
         return handle
 
     def _wait_for_server(self, progress: Progress) -> None:
-        end = time.monotonic() + self._patience
+        began = time.monotonic()
         while not self._client.server_is_ready():
             self._settled = False
             if progress.should_stop():
                 raise CancelledError(f"waiting for {self._offered_by}")
-            if time.monotonic() > end:
+            if time.monotonic() - began > self._patience:
                 raise BackendUnavailableError(
                     f"{self._offered_by} does not offer {self._name}",
                     f"start {self._offered_by} and look at its output",
                 )
             time.sleep(POLL)
         if not self._settled:
-            time.sleep(SETTLE)
+            settle(began)
             self._settled = True
 
     def _answer_to(self, handle: Any, progress: Progress) -> Any:

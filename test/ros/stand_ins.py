@@ -13,8 +13,8 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from kalm_core.rgbd import Intrinsics
 from kalm_core.se3 import make_pose
 from kalm_ros import conversions as c
-from kalm_ros.client import SETTLE
 from kalm_ros.qos import IMAGES, STATES
+from kalm_ros.settling import SETTLE
 
 INTRINSICS = Intrinsics(32, 24, 30.0, 31.0, 15.5, 11.5)
 PERIOD = 1 / 60  # [s] of the poses, as robot_node's
