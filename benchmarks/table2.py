@@ -190,7 +190,7 @@ def main(  # noqa: PLR0917 - options of a command
     ] = False,
     update: Annotated[bool, typer.Option(help="keep the other rows of the results")] = False,
 ) -> None:
-    """Measure; a few seconds an episode, half a minute through the graph.
+    """Measure; about half a minute an episode, one to two minutes through the graph.
 
     Example: python -m benchmarks.table2 --episodes 5 --graph 0 --tasks drawer --methods kalm
     """
