@@ -31,6 +31,9 @@ WAIT_FOR_SERVER = 60.0
 CALL_BACK = 2.0
 """How long a caller that gives up waits for an answer, to undo what it began [s, wall]."""
 
+AGAIN = 1.0
+"""How long a call that must not get lost waits for its answer before it is made again [s, wall]."""
+
 
 class ClientError(KalmError):
     """The graph did not answer: a node is absent, or an answer is overdue."""
@@ -153,6 +156,22 @@ class GraphClient:
         if not client.wait_for_service(timeout_sec=WAIT_FOR_SERVER):
             raise ClientError(f"no service {name} within {WAIT_FOR_SERVER:.0f} s", "start it")
         return self.wait(client.call_async(request), timeout, name)
+
+    def call_at_once(self, name: str, kind: Any, request: Any, timeout: float = 30.0) -> Any:
+        """Call a service that may be called twice, without a moment's wait; return its response.
+
+        It is called again every second until any of the calls is answered.
+        """
+        client = self.node.create_client(kind, name)
+        if not client.wait_for_service(timeout_sec=WAIT_FOR_SERVER):
+            raise ClientError(f"no service {name} within {WAIT_FOR_SERVER:.0f} s", "start it")
+        answers: SimpleQueue[Any] = SimpleQueue()
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            client.call_async(request).add_done_callback(lambda call: answers.put(call.result()))
+            with suppress(Empty):
+                return answers.get(timeout=AGAIN)
+        raise ClientError(f"{name} gave no answer within {timeout:.0f} s")
 
     def listen(self, name: str, kind: Any, keep: Callable[[Any], None]) -> None:
         """Have `keep` called with every message of a topic, in the executor's thread."""

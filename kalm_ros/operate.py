@@ -196,7 +196,8 @@ def hand(
 @_command("stop", "kalm stop")
 def stop() -> None:
     """Stop arm and hand; nothing moves until `kalm recover`. This is no emergency stop."""
-    _trigger("robot/stop")
+    with _graph("robot/stop") as client:
+        _told(client.call_at_once("robot/stop", Trigger, Trigger.Request()))
 
 
 @_command("recover", "kalm recover")
@@ -227,6 +228,10 @@ def scene(
 def _trigger(service: str) -> None:
     with _graph(service) as client, status.status(f"calling {service}"):
         answer = client.call_service(service, Trigger, Trigger.Request(), 120.0)
+    _told(answer)
+
+
+def _told(answer: Trigger.Response) -> None:
     if not answer.success:
         raise RobotError(answer.message)
     output.print(answer.message, markup=False)
