@@ -161,17 +161,22 @@ class GraphClient:
         """Call a service that may be called twice, without a moment's wait; return its response.
 
         It is called again every second until any of the calls is answered.
+
+        Raises:
+            ClientError: there is no such service, or no answer within `timeout` [s, wall].
         """
-        client = self.node.create_client(kind, name)
-        if not client.wait_for_service(timeout_sec=WAIT_FOR_SERVER):
-            raise ClientError(f"no service {name} within {WAIT_FOR_SERVER:.0f} s", "start it")
-        answers: SimpleQueue[Any] = SimpleQueue()
         end = time.monotonic() + timeout
+        client = self.node.create_client(kind, name)
+        if not client.wait_for_service(timeout_sec=timeout):
+            raise ClientError(f"no service {name} within {timeout:.0f} s", "start its node")
+        answers: SimpleQueue[Any] = SimpleQueue()
         while time.monotonic() < end:
             client.call_async(request).add_done_callback(lambda call: answers.put(call.result()))
             with suppress(Empty):
                 return answers.get(timeout=AGAIN)
-        raise ClientError(f"{name} gave no answer within {timeout:.0f} s")
+        raise ClientError(
+            f"{name} gave no answer within {timeout:.0f} s", "look at the output of its node"
+        )
 
     def listen(self, name: str, kind: Any, keep: Callable[[Any], None]) -> None:
         """Have `keep` called with every message of a topic, in the executor's thread."""

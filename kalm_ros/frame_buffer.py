@@ -107,8 +107,8 @@ class FrameSettings(Settings):
         0.2,
         ge=0,
         le=0.5,
-        description="it must also have been still since this long before the image came, whatever "
-        "its stamp says [s]",
+        description="the arm must also have been still since this long before the image came, "
+        "whatever its stamp says [s]",
     )
     still_distance: float = Field(
         0.002, gt=0, le=0.1, description="an arm whose tool moves less than this is still [m]"

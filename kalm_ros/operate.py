@@ -196,8 +196,7 @@ def hand(
 @_command("stop", "kalm stop")
 def stop() -> None:
     """Stop arm and hand; nothing moves until `kalm recover`. This is no emergency stop."""
-    with _graph("robot/stop") as client:
-        _told(client.call_at_once("robot/stop", Trigger, Trigger.Request()))
+    _trigger("robot/stop", GraphClient.call_at_once, 15.0)
 
 
 @_command("recover", "kalm recover")
@@ -225,13 +224,11 @@ def scene(
     output.print(f"Scene {seed} of the task {task} is before the robot.")
 
 
-def _trigger(service: str) -> None:
+def _trigger(
+    service: str, call: Callable[..., Any] = GraphClient.call_service, timeout: float = 120.0
+) -> None:
     with _graph(service) as client, status.status(f"calling {service}"):
-        answer = client.call_service(service, Trigger, Trigger.Request(), 120.0)
-    _told(answer)
-
-
-def _told(answer: Trigger.Response) -> None:
+        answer = call(client, service, Trigger, Trigger.Request(), timeout)
     if not answer.success:
         raise RobotError(answer.message)
     output.print(answer.message, markup=False)
