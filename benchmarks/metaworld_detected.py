@@ -19,6 +19,7 @@ import numpy as np
 from kalm_core.correspondence import CorrespondenceSettings, KeypointDetector, require_found
 from kalm_core.demonstration import Demonstration
 from kalm_core.distillation import Distillation, DistillationSettings, distill
+from kalm_core.errors import DemonstrationError, KalmError
 from kalm_core.examples import make_examples
 from kalm_core.features import FeatureSettings
 from kalm_core.features.color import ColorSettings
@@ -113,7 +114,7 @@ class Eye:
     distillation: Distillation
     detector: KeypointDetector
     on_object: Array
-    left_out: dict[str, str]
+    left_out: dict[str, KalmError]
     refused: int
 
     def look(self, world: World, scene: Scene) -> Look:
@@ -167,7 +168,7 @@ def learn_keypoints(world: World, seeds: Sequence[int], cut: SegmentationSetting
         demonstrations.append(replace(motion, frames=(frame,)))
         refused += others
     result = distill([_as_our_robot(item) for item in demonstrations], DISTILLATION)
-    left_out: dict[str, str] = {}
+    left_out: dict[str, KalmError] = {}
     examples = make_examples(demonstrations, result.detected, cut, _STRAY, left_out.__setitem__)
     examples = _that_replay(world, examples, left_out.__setitem__)
     seed = scenes[result.reference_demonstration]
@@ -188,7 +189,7 @@ def _as_our_robot(demonstration: Demonstration) -> Demonstration:
 
 
 def _that_replay(
-    world: World, examples: Sequence[Example], leave_out: Callable[[str, str], None]
+    world: World, examples: Sequence[Example], leave_out: Callable[[str, KalmError], None]
 ) -> list[Example]:
     """Return the examples that do the task when replayed in their own scene."""
     kept = []
@@ -197,5 +198,6 @@ def _that_replay(
         if replay(world, example.trajectory).end:
             kept.append(example)
         else:
-            leave_out(example.name, "its execution fails when it is replayed in its own scene")
+            failed = DemonstrationError("its execution fails when it is replayed in its own scene")
+            leave_out(example.name, failed)
     return kept

@@ -23,13 +23,13 @@ from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import ReferenceKeypoints
 from kalm_core.learning import (
     Goal,
-    Journal,
     LearningSettings,
     Lesson,
     check_names,
     read_all,
     teach,
 )
+from kalm_core.learning_journal import Journal
 from kalm_core.policy.arrangement import MIN_KEYPOINTS
 from kalm_core.policy.settings import PolicySettings
 from kalm_core.progress import Progress
@@ -280,7 +280,7 @@ def read_sources(
     paths = [moved.get(name, Path(item["bag"])) for name, item in wanted.items()]
     demonstrations = read_all(paths, hand_eye, journal, progress)
     if journal.left_out:
-        missing = "; ".join(f"{name}: {why}" for name, why in journal.left_out.items())
+        missing = "; ".join(f"{name}: {why}" for name, why in journal.problems().items())
         raise BundleError(
             f"{len(journal.left_out)} of the {len(wanted)} demonstrations of the skill cannot be "
             f"read ({missing})",

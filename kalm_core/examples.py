@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kalm_core.demonstration import Demonstration
-from kalm_core.errors import DemonstrationError, KeypointsNotFoundError
+from kalm_core.errors import DemonstrationError, KalmError, KeypointsNotFoundError
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.policy.arrangement import Arrangement
 from kalm_core.policy.base import Example
@@ -21,7 +21,7 @@ def make_examples(
     detected: Sequence[DetectedKeypoints],
     segmentation: SegmentationSettings,
     stray: float,
-    leave_out: Callable[[str, str], None],
+    leave_out: Callable[[str, KalmError], None],
 ) -> list[Example]:
     """Cut the execution out of every demonstration that shows the keypoints where it works.
 
@@ -39,7 +39,7 @@ def make_examples(
         arrangement = Arrangement.from_demonstrations(detected)
     except KeypointsNotFoundError as error:
         for demonstration in demonstrations:
-            leave_out(demonstration.name, str(error))
+            leave_out(demonstration.name, error)
         return []
     examples: list[Example] = []
     grasps: list[Array] = []
@@ -48,7 +48,7 @@ def make_examples(
             T_base_object, fitting = arrangement.locate(keypoints)
             part = execution_part(demonstration, fitting, segmentation)
         except (KeypointsNotFoundError, DemonstrationError) as error:
-            leave_out(demonstration.name, str(error))
+            leave_out(demonstration.name, error)
             continue
         examples.append(Example(demonstration.name, fitting, part))
         grasp = part.T_base_ee[grasp_index(part)]
@@ -58,10 +58,10 @@ def make_examples(
     away = np.linalg.norm(grasps - np.median(grasps, axis=0), axis=1)
     for example, distance in zip(examples, away, strict=True):
         if distance > stray:
-            leave_out(
-                example.name,
+            astray = DemonstrationError(
                 f"relative to the keypoints it works {distance:.3f} m from where most do, "
                 f"expected {stray} m or less: they were found on another part, or the hand "
-                "came from another side",
+                "came from another side"
             )
+            leave_out(example.name, astray)
     return [e for e, distance in zip(examples, away, strict=True) if distance <= stray]

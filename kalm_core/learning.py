@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from kalm_core.errors import DemonstrationError, GoalError
 from kalm_core.examples import make_examples
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints, ReferenceKeypoints
+from kalm_core.learning_journal import Journal
 from kalm_core.learning_record import record_demonstrations, record_training, record_versions
 from kalm_core.overview import overview
 from kalm_core.policy.pictures import draw_training, draw_trajectories
@@ -36,11 +35,6 @@ from kalm_core.segmentation import SegmentationSettings
 from kalm_core.settings import Settings
 from kalm_core.skill import Skill, Source, check_free, check_name, write_skill
 from kalm_core.vlm.transcript import FOLDER as TRANSCRIPT
-
-MIN_DEMONSTRATIONS = 3
-"""Of this many or more, this many must remain; of fewer, all: one alone is already a skill."""
-
-_log = logging.getLogger(__name__)
 
 
 class LearningSettings(Settings):
@@ -76,67 +70,6 @@ class Goal:
             log_writer()
         if not self.task.strip():
             raise GoalError("the task is empty", "say in one sentence what the demonstrations show")
-
-
-@dataclass
-class Journal:
-    """What is written down while learning: seconds per stage, and who was left out and why."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
-    _told: set[str] = field(default_factory=set)
-    _stage: str = ""
-    _since: float = 0.0
-
-    def follow(self, progress: Progress) -> Progress:
-        """Return a progress that measures the stages and passes everything on."""
-
-        def report(stage: str, fraction: float, text: str) -> None:
-            self.clock(stage)
-            progress.report(stage, fraction, text)
-
-        return Progress(report, progress.should_stop)
-
-    def clock(self, stage: str) -> None:
-        """Count the time since the last report for the stage that ran until now."""
-        now = time.perf_counter()
-        if self._stage:
-            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._since
-        self._stage, self._since = stage, now
-
-    def leave_out(self, name: str, reason: str) -> None:
-        """Note a demonstration that cannot teach."""
-        self.left_out[name] = reason.removeprefix(f"{name}: ").removesuffix(".")
-
-    def require(self, remaining: int) -> None:
-        """Raise `DemonstrationError` unless enough demonstrations remain; else warn of the others.
-
-        Either way every reason is told once.
-        """
-        needed = max(1, min(MIN_DEMONSTRATIONS, remaining + len(self.left_out)))
-        if remaining < needed:
-            reasons = _reasons(self.left_out)
-            raise DemonstrationError(
-                f"{remaining} demonstrations can teach, expected {needed} or more"
-                + (f" ({reasons})" if reasons else ""),
-                "record more, about ten in all",
-            )
-        for name, why in self.left_out.items():
-            if name not in self._told:
-                _log.warning("%s is left out: %s", name, why)
-                self._told.add(name)
-
-
-def _reasons(left_out: dict[str, str]) -> str:
-    """Tell why demonstrations are left out, and once what to do about those of a kind."""
-    kinds: dict[str, list[str]] = {}
-    for name, why in left_out.items():
-        problem, _, remedy = why.partition(". ")
-        told = problem if problem.startswith(f"{name} ") else f"{name}: {problem}"
-        kinds.setdefault(remedy, []).append(told)
-    return "; ".join(
-        "; ".join(told) + (f" - {remedy}" if remedy else "") for remedy, told in kinds.items()
-    )
 
 
 def learn_skill(  # noqa: PLR0917 - in the order in which they are used
@@ -237,11 +170,12 @@ def read_all(
             # absolute: the skill's record says where it is, whoever reads that from elsewhere
             read = read_demonstration(Path(bag).absolute(), hand_eye.T_ee_cam)
         except DemonstrationError as error:
-            journal.leave_out(demonstration_name(Path(bag)), str(error))
+            journal.leave_out(demonstration_name(Path(bag)), error)
             continue
         same = [d.name for d in demonstrations if d.sha256 and d.sha256 == read.sha256]
         if same:
-            journal.leave_out(str(bag), f"it is the same recording as {same[0]}")
+            copy = DemonstrationError(f"it is the same recording as {same[0]}")
+            journal.leave_out(str(bag), copy)
         else:
             demonstrations.append(read)
     progress.step("read", 1.0, f"{len(demonstrations)} of {len(bags)} bags were read")
@@ -361,7 +295,7 @@ def teach(  # noqa: PLR0917 - in the order in which they are used
             **notes,
             "hand_eye": goal.hand_eye.model_dump(mode="json") if goal.hand_eye else None,
             "seconds": {stage: round(value, 2) for stage, value in journal.seconds.items()},
-            "left_out": dict(journal.left_out),
+            "left_out": journal.problems(),
             "seed": settings.seed,
             "segmentation": settings.segmentation.model_dump(mode="json"),
             "stray": settings.stray,

@@ -57,9 +57,7 @@ def learned_sentence(skill: Skill) -> str:
     """Say from how many demonstrations a skill was learned, and which were left out and why."""
     count = len(skill.demonstrations)
     text = f"{skill.name} was learned from {count} demonstration{'' if count == 1 else 's'}"
-    left_out = ", ".join(
-        f"{name} ({why.split('. ')[0]})" for name, why in skill.record["left_out"].items()
-    )
+    left_out = ", ".join(f"{name} ({why})" for name, why in skill.record["left_out"].items())
     return f"{text}; left out: {left_out}." if left_out else f"{text}."
 
 

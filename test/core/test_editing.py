@@ -24,11 +24,11 @@ from kalm_core.errors import BundleError, DemonstrationError, GoalError
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints
 from kalm_core.learning import (
-    Journal,
     LearningSettings,
     learn_from_demonstrations,
     record_demonstrations,
 )
+from kalm_core.learning_journal import Journal
 from kalm_core.policy.settings import NetworkSettings, PolicySettings
 from kalm_core.progress import Progress
 from kalm_core.skill import load_skill

@@ -15,7 +15,8 @@ from kalm_core.distillation import Attempt, DistillationSettings
 from kalm_core.errors import BackendUnavailableError, CancelledError, DemonstrationError, GoalError
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.keypoints import DetectedKeypoints, ReferenceKeypoints
-from kalm_core.learning import Journal, LearningSettings, learn_from_demonstrations, learn_skill
+from kalm_core.learning import LearningSettings, learn_from_demonstrations, learn_skill
+from kalm_core.learning_journal import Journal
 from kalm_core.learning_record import learned_sentence
 from kalm_core.policy.evaluation import trajectory_errors
 from kalm_core.policy.settings import NetworkSettings, PolicySettings
@@ -211,8 +212,9 @@ def test_fewer_than_three_of_many_are_an_error_that_names_all(lesson, tmp_path, 
 def test_what_to_do_about_reasons_of_a_kind_is_told_once():
     journal = Journal()
     for i in range(10):
-        journal.leave_out(f"{i:02d}", f"{i:02d}: the hand stays {i} cm off. Check the camera.")
-    journal.leave_out("10", "10 has no depth")
+        away = DemonstrationError(f"{i:02d}: the hand stays {i} cm off", "Check the camera.")
+        journal.leave_out(f"{i:02d}", away)
+    journal.leave_out("10", DemonstrationError("10 has no depth"))
     with pytest.raises(DemonstrationError) as told:
         journal.require(0)
     assert str(told.value).count("Check the camera") == 1
