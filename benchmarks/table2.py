@@ -70,10 +70,10 @@ METHODS = {
 console = Console()
 
 
-def do_method(out: Path, task: str, method: Method, count: int) -> None:
-    """Do what is not done of a row, in both sets."""
+def do_method(out: Path, task: str, method: Method, count: int, sets: list[str]) -> None:
+    """Do what is not done of a row in these sets."""
     lesson = Lesson(out / task, task_named(task))
-    journals = {name: _journal(out, task, method.name, name) for name in SETS}
+    journals = {name: _journal(out, task, method.name, name) for name in sets}
     if method.search:  # what was found at once ends as it did without
         for name, journal in journals.items():
             without = _journal(out, task, "kalm", name).episodes
@@ -105,9 +105,9 @@ def rows_of(out: Path, task: str, method: Method, count: int) -> Iterator[Row]:
     """Return the rows of a task and method; rows of the graph where it was called."""
     suffix = "" if method.name == "kalm" else f"/{method.name}"
     for name in SETS:
-        yield summary(
-            f"table2/{task}/{name}{suffix}", _journal(out, task, method.name, name).first(count)
-        )
+        episodes = _journal(out, task, method.name, name).first(count)
+        if episodes:
+            yield summary(f"table2/{task}/{name}{suffix}", episodes)
     for name in SETS:
         called = _journal(out, task, f"{method.name}_graph", name).episodes
         if called:
@@ -178,10 +178,13 @@ def _learned(lesson: Lesson, method: Method, number: int) -> Learned | KalmError
 
 
 def main(  # noqa: PLR0917 - options of a command
-    episodes: Annotated[int, typer.Option(min=0, help="per row, task and set")] = 100,
-    graph: Annotated[int, typer.Option(min=0, help="of them also through the ROS graph")] = 10,
+    episodes: Annotated[
+        int, typer.Option(min=0, help="per row, task and set, in one process")
+    ] = 100,
+    graph: Annotated[int, typer.Option(min=0, help="per task and set, through the ROS graph")] = 10,
     tasks: Annotated[str, typer.Option(help="separated by commas")] = ",".join(TASKS),
     methods: Annotated[str, typer.Option(help="rows, separated by commas")] = ",".join(METHODS),
+    sets: Annotated[str, typer.Option(help="separated by commas")] = ",".join(SETS),
     out: Annotated[Path, typer.Option(help="episodes, skills and pictures; gone on with")] = Path(
         "out/table2"
     ),
@@ -202,10 +205,10 @@ def main(  # noqa: PLR0917 - options of a command
     for task in names:
         for method in chosen:
             if not finished:
-                do_method(out, task, method, episodes)
+                do_method(out, task, method, episodes, sets.split(","))
                 if method.name == "kalm" and graph:
                     sheet = PICTURES / f"table2_{task}.png"
-                    do_in_graph(out / task, task_named(task), min(graph, episodes), sheet)
+                    do_in_graph(out / task, task_named(task), graph, sheet)
             for row in rows_of(out, task, method, episodes):
                 results.add(row)
     results.seconds = _spent(out)
