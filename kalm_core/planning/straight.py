@@ -15,6 +15,11 @@ from kalm_core.trajectory import EndEffectorTrajectory, JointPath
 _STEP = 0.01  # [m], between two postures
 _CARRY_STEP = 0.03  # [m], between two postures with something in the hand
 _CARRY_TURN = 0.1  # [rad], the same
+_CARRY_ARCS = (0.0, 0.1, 0.2)
+"""How far from the straight way the middle of a carrying way may lie, away from the base [m].
+
+Close to the base the folded arm comes to the limit of its elbow.
+"""
 _LEAST_RETREAT = 2  # steps
 _ELBOW = 0.8  # [rad], joints farther from the mixed ones are on another branch
 
@@ -64,10 +69,10 @@ class StraightWays:
         return None
 
     def carry(self, q_from: Array, q_to: Array, gripper: float) -> JointPath:
-        """Return the straight way with something in the hand.
+        """Return a level way with something in the hand: straight, or in an arc around the base.
 
-        The tool goes straight and turns by the shortest way, so that a cup which stands upright at
-        both ends stays upright. A way around an obstacle would tip it, so there is none.
+        The tool turns by the shortest way, so that a cup which stands upright at both ends stays
+        upright.
 
         Args:
             q_from: (7,) joints [rad] where it starts.
@@ -75,15 +80,29 @@ class StraightWays:
             gripper: opening of the fingers [m].
 
         Raises:
-            SearchError: it is blocked, or leaves the branch.
+            SearchError: all ways are blocked, or leave the branch; the text is of the straight one.
         """
         self._surroundings.set_gripper(gripper)
+        errors = []
+        for out in _CARRY_ARCS:
+            try:
+                corners = self._carried(q_from, q_to, out)
+                return timed(self._surroundings, corners, self._settings.motion)
+            except SearchError as error:
+                errors.append(error)
+        raise errors[0]
+
+    def _carried(self, q_from: Array, q_to: Array, out: float) -> Array:
+        """Return postures (N, 7) of a level way whose middle is `out` [m] off the straight one."""
         ends = self._model.tool_poses(np.stack([q_from, q_to]))
         length = float(np.linalg.norm(ends[1, :3, 3] - ends[0, :3, 3]))
         turn = float(rotation_angle(ends[0], ends[1]))
-        count = 1 + int(np.ceil(max(length / _CARRY_STEP, turn / _CARRY_TURN, 1.0)))
-        shares = np.linspace(0.0, 1.0, count)
+        longest = max((length + 2.0 * out) / _CARRY_STEP, turn / _CARRY_TURN, 1.0)
+        shares = np.linspace(0.0, 1.0, 1 + int(np.ceil(longest)))
         poses = interpolate_poses(np.array([0.0, 1.0]), ends, shares)
+        middle = ends[:, :2, 3].mean(axis=0)
+        outwards = middle / max(float(np.linalg.norm(middle)), 1e-9)
+        poses[:, :2, 3] += out * np.sin(np.pi * shares)[:, None] * outwards
         corners = [q_from]
         for share, pose in zip(shares[1:-1], poses[1:-1], strict=True):
             # the joints of both ends, mixed, keep the elbow on its way from one to the other
@@ -92,7 +111,7 @@ class StraightWays:
             if found is None or np.abs(found - near).max() > _ELBOW:
                 raise SearchError(f"what is held cannot be carried straight over {length:.2f} m")
             corners.append(found)
-        return timed(self._surroundings, np.stack([*corners, q_to]), self._settings.motion)
+        return np.stack([*corners, q_to])
 
     def away(
         self, trajectory: EndEffectorTrajectory, q_last: Array, gripper: float
