@@ -118,7 +118,7 @@ class MotionPlanner(Protocol):
             gripper: the present opening between the fingers [m].
             frame: the depth image that shows the obstacles, taken at `joints`; None: only the
                 arm itself is avoided.
-            level: carry what is held straight, turned by the shortest way.
+            level: carry what is held without tilting it more than at the ends.
 
         Raises:
             NoFeasibleTrajectoryError: an end touches something, or no way was found.

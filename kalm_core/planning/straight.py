@@ -1,4 +1,4 @@
-"""Straight ways of the hand: to the first pose, away from what is held, the retreat, carrying."""
+"""Ways of the hand that need no search: to the first pose, the retreat, carrying level."""
 
 from __future__ import annotations
 

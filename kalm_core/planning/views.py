@@ -81,7 +81,7 @@ def path_to_other_view(  # noqa: PLR0917
     """Return a checked motion from joints (7,) [rad] to the nearest view that can be taken.
 
     Where no keypoint was found, it looks from higher up at what is in the middle of the image. With
-    `level` it turns about the vertical alone and goes straight, for what is held not to be tilted.
+    `level` it turns about the vertical alone, for what is held not to be tilted.
 
     Raises:
         NoFeasibleTrajectoryError: none can; the text has the last reason.
