@@ -15,10 +15,10 @@ from kalm_core.trajectory import EndEffectorTrajectory, JointPath
 _STEP = 0.01  # [m], between two postures
 _CARRY_STEP = 0.03  # [m], between two postures with something in the hand
 _CARRY_TURN = 0.1  # [rad], the same
-_CARRY_ARCS = (0.0, 0.1, 0.2)
-"""How far from the straight way the middle of a carrying way may lie, away from the base [m].
+_CARRY_ARCS = ((0.0, 0.0), (0.1, 0.0), (0.2, 0.0), (0.0, 0.1), (0.1, 0.1))
+"""Where the middle of a carrying way may lie: away from the base and higher than straight [m].
 
-Close to the base the folded arm comes to the limit of its elbow.
+Close to the base and low down the folded arm comes to the limits of its joints.
 """
 _LEAST_RETREAT = 2  # steps
 _ELBOW = 0.8  # [rad], joints farther from the mixed ones are on another branch
@@ -69,10 +69,11 @@ class StraightWays:
         return None
 
     def carry(self, q_from: Array, q_to: Array, gripper: float) -> JointPath:
-        """Return a level way with something in the hand: straight, or in an arc around the base.
+        """Return a level way with something in the hand: straight, or in an arc.
 
         The tool turns by the shortest way, so that a cup which stands upright at both ends stays
-        upright.
+        upright. The first way that the arm can go is taken or none: what is held may be larger than
+        the hand, so nothing is gone around or over.
 
         Args:
             q_from: (7,) joints [rad] where it starts.
@@ -80,36 +81,38 @@ class StraightWays:
             gripper: opening of the fingers [m].
 
         Raises:
-            SearchError: all ways are blocked, or leave the branch; the text is of the straight one.
+            SearchError: it is blocked, or all ways leave the branch.
         """
         self._surroundings.set_gripper(gripper)
-        errors = []
-        for out in _CARRY_ARCS:
-            try:
-                corners = self._carried(q_from, q_to, out)
+        for arc in _CARRY_ARCS:
+            corners = self._carried(q_from, q_to, *arc)
+            if corners is not None:
                 return timed(self._surroundings, corners, self._settings.motion)
-            except SearchError as error:
-                errors.append(error)
-        raise errors[0]
+        ends = self._model.tool_poses(np.stack([q_from, q_to]))[:, :3, 3]
+        length = float(np.linalg.norm(ends[1] - ends[0]))
+        raise SearchError(f"what is held cannot be carried level over {length:.2f} m")
 
-    def _carried(self, q_from: Array, q_to: Array, out: float) -> Array:
-        """Return postures (N, 7) of a level way whose middle is `out` [m] off the straight one."""
+    def _carried(self, q_from: Array, q_to: Array, out: float, up: float) -> Array | None:
+        """Return postures (N, 7) of a level way whose middle is `out` and `up` [m] off straight.
+
+        None where the arm cannot go there on the branch.
+        """
         ends = self._model.tool_poses(np.stack([q_from, q_to]))
         length = float(np.linalg.norm(ends[1, :3, 3] - ends[0, :3, 3]))
         turn = float(rotation_angle(ends[0], ends[1]))
-        longest = max((length + 2.0 * out) / _CARRY_STEP, turn / _CARRY_TURN, 1.0)
+        longest = max((length + 2.0 * (out + up)) / _CARRY_STEP, turn / _CARRY_TURN, 1.0)
         shares = np.linspace(0.0, 1.0, 1 + int(np.ceil(longest)))
         poses = interpolate_poses(np.array([0.0, 1.0]), ends, shares)
         middle = ends[:, :2, 3].mean(axis=0)
         outwards = middle / max(float(np.linalg.norm(middle)), 1e-9)
-        poses[:, :2, 3] += out * np.sin(np.pi * shares)[:, None] * outwards
+        poses[:, :3, 3] += np.sin(np.pi * shares)[:, None] * np.array([*(out * outwards), up])
         corners = [q_from]
         for share, pose in zip(shares[1:-1], poses[1:-1], strict=True):
             # the joints of both ends, mixed, keep the elbow on its way from one to the other
             near = q_from + share * (q_to - q_from)
             found = self._model.inverse(pose, near, seeds=1)
             if found is None or np.abs(found - near).max() > _ELBOW:
-                raise SearchError(f"what is held cannot be carried straight over {length:.2f} m")
+                return None
             corners.append(found)
         return np.stack([*corners, q_to])
 

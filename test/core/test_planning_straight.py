@@ -58,18 +58,17 @@ def test_a_cup_that_is_upright_at_both_ends_stays_upright(planner, y: float) -> 
 
 
 @pytest.mark.parametrize("place", [[0.35, 0.2, 0.4], [0.35, 0.3, 0.3], [0.3, 0.3, 0.4]])
-def test_where_the_arm_would_fold_the_cup_goes_around_the_base(planner, place) -> None:
+def test_where_the_arm_would_fold_the_cup_goes_in_an_arc(planner, place) -> None:
     planner.surroundings.set_obstacles(no_obstacles())
     start = posture(planner, place, 0.3)
     end = posture(planner, np.multiply(place, [1, -1, 1]), -0.3, start)
-    with pytest.raises(SearchError, match="carried straight"):
-        ways(planner)._carried(start, end, 0.0)
+    assert ways(planner)._carried(start, end, 0.0, 0.0) is None
     path = ways(planner).carry(start, end, CUP)
     np.testing.assert_allclose(path.positions[[0, -1]], [start, end], atol=1e-6)
     assert lean(planner, path.positions) < np.radians(5.0)
     tools = planner.model.tool_poses(path.positions)[:, :3, 3]
-    assert 0.05 < tools[:, 0].max() - place[0] < 0.25
-    assert np.abs(tools[:, 2] - place[2]).max() < 0.01
+    off = np.hypot(tools[:, 0] - place[0], tools[:, 2] - place[2])
+    assert 0.05 < off.max() < 0.25
 
 
 def test_what_stands_in_the_way_is_not_carried_through(planner) -> None:
