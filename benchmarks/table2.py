@@ -211,7 +211,8 @@ def main(  # noqa: PLR0917 - options of a command
                     do_in_graph(out / task, task_named(task), graph, sheet)
             for row in rows_of(out, task, method, episodes):
                 results.add(row)
-    results.seconds = _spent(out)
+    if not update:
+        results.seconds = _spent(out)
     console.print(f"written: {results.write(update=update)}")
 
 
