@@ -82,7 +82,20 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file} is no YAML: {error}", "correct the file") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{file} names no node", "see the files in config/ for the form")
+    for name, section in content.items():
+        if section is not None and not _has_parameters(section):  # ROS refuses it too
+            raise ConfigError(
+                f"{file}: {name} has no ros__parameters",
+                "name the node, then ros__parameters, as the files in config/ do",
+            )
     return content
+
+
+def _has_parameters(section: Any) -> bool:
+    """Tell whether a section, of a node or of a namespace with nodes in it, says parameters."""
+    if not isinstance(section, dict):
+        return False
+    return "ros__parameters" in section or any(map(_has_parameters, section.values()))
 
 
 def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from kalm_core.commands.parameter_file import (
     read_parameters,
     suite_parameters,
 )
+from kalm_core.errors import ConfigError
 from kalm_core.hand_eye import HandEyeSettings
 from kalm_core.learning import LearningSettings
 from kalm_core.robot.robot_settings import RobotSettings
@@ -172,3 +173,13 @@ def test_the_file_in_the_guide_suits_every_node_and_command(tmp_path):
             assert settings.hand_eye.translation == (0.071, 0.002, -0.058)
     learner = suite_parameters(("hand_eye.yaml", "learner_node.yaml"), [own], "learner_node")
     assert learner["hand_eye"] == shared["hand_eye"]
+
+
+@pytest.mark.parametrize("text", ["learning:\n  seed: 3\n", "learner_node: 3\n"])
+def test_a_file_whose_values_are_of_no_node_is_refused(tmp_path, text):
+    own = tmp_path / "own.yaml"
+    own.write_text(text)
+    with pytest.raises(ConfigError, match="has no ros__parameters"):
+        read_parameters([own], "learner_node")
+    own.write_text("arm:\n  learner_node:\n    ros__parameters:\n      seed: 3\n")
+    assert read_parameters([own], "learner_node") == {}  # of a node in a namespace
